@@ -1,0 +1,183 @@
+"""Built-in environments, on gymnax.
+
+gymnax's own ``step`` resets at every call and hides the last state, so specs are built on ``step_env`` and
+``is_truncated``. Ranges are ours: gymnax's bounds are infinite where a velocity is unbounded.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnax
+import jax.numpy as jnp
+
+from rgrl_jax.envs.registry import register_env
+from rgrl_jax.envs.spec import EnvSpec, Signals
+from rgrl_jax.types import Array, Box, Discrete, Key, PyTree, Space
+
+
+def spec_from_gymnax(
+    env_id: str,
+    *,
+    observation: Space,
+    action: Space,
+    reward_range: tuple[float, float],
+    return_range: tuple[float, float],
+    goal: float | None = None,
+    reference: Signals | None = None,
+    max_steps: int | None = None,
+    **env_kwargs: Any,
+) -> EnvSpec:
+    """Wraps an environment that ``gymnax.make`` knows.
+
+    Args:
+      env_id: its gymnax name.
+      observation: observation space with the ranges the encoders should use.
+      action: action space.
+      reward_range: rewards that encode to -1 and +1.
+      return_range: worst and best return.
+      goal: return that counts as solved.
+      reference: signals of the authors' code, if they differ.
+      max_steps: step limit; None keeps gymnax's.
+      **env_kwargs: passed to ``gymnax.make``.
+
+    Returns:
+      Its `EnvSpec`.
+    """
+    env, params = gymnax.make(env_id, **env_kwargs)
+    if max_steps is not None:
+        params = params.replace(max_steps_in_episode=max_steps)
+    limit = int(params.max_steps_in_episode)  # a float in some environments
+
+    def reset(key: Key) -> tuple[Array, PyTree]:
+        return env.reset_env(key, params)
+
+    def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
+        obs, state, reward, terminated, _ = env.step_env(key, state, action, params)
+        truncated = jnp.asarray(env.is_truncated(state, params)) & ~jnp.asarray(terminated)
+        return obs, state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated), truncated
+
+    return EnvSpec(
+        env_id=env_id,
+        reset=reset,
+        step=step,
+        observation=observation,
+        action=action,
+        reward_range=reward_range,
+        max_steps=limit,
+        return_range=return_range,
+        goal=goal,
+        reference=reference,
+        render=lambda: (env, params),
+    )
+
+
+def _cartpole(max_steps: int | None) -> EnvSpec:
+    bounds = (4.8, 3.75, 0.418, 3.75)  # the reference's; the velocities are unbounded
+    return spec_from_gymnax(
+        "CartPole-v1",
+        observation=Box(tuple(-b for b in bounds), bounds, (4,)),
+        action=Discrete(2),
+        reward_range=(0.0, 1.0),
+        return_range=(0.0, float(max_steps or 500)),
+        goal=475.0,
+        max_steps=max_steps,
+    )
+
+
+def _acrobot(max_steps: int | None) -> EnvSpec:
+    bounds = (1.0, 1.0, 1.0, 1.0, 4 * math.pi, 9 * math.pi)
+    observation = Box(tuple(-b for b in bounds), bounds, (6,))
+    return spec_from_gymnax(
+        "Acrobot-v1",
+        observation=observation,
+        action=Discrete(3),
+        reward_range=(-1.0, 0.0),
+        return_range=(-float(max_steps or 500), 0.0),
+        goal=-100.0,
+        # "done: all on; else all off"
+        reference=Signals(observation, lambda reward, obs, end: end.astype(jnp.float32), (0.0, 1.0)),
+        max_steps=max_steps,
+    )
+
+
+def _mountain_car(max_steps: int | None) -> EnvSpec:
+    return spec_from_gymnax(
+        "MountainCar-v0",
+        observation=Box((-1.2, -0.07), (0.6, 0.07), (2,)),
+        action=Discrete(3),
+        reward_range=(-1.0, 0.0),
+        return_range=(-float(max_steps or 200), 0.0),
+        goal=-110.0,
+        # The reference sees positions from -0.6 up only, and is paid for position.
+        reference=Signals(
+            Box((-0.6, -0.1), (0.6, 0.1), (2,)), lambda reward, obs, end: obs[0].astype(jnp.float32), (-0.6, 0.6)
+        ),
+        max_steps=max_steps,
+    )
+
+
+def _mountain_car_continuous(max_steps: int | None) -> EnvSpec:
+    # gymnax pins the car at the left wall only in position; Gymnasium also zeroes its velocity.
+    return spec_from_gymnax(
+        "MountainCarContinuous-v0",
+        observation=Box((-1.2, -0.07), (0.6, 0.07), (2,)),
+        action=Box(-1.0, 1.0, ()),
+        reward_range=(-0.1, 100.0),
+        return_range=(-99.9, 100.0),
+        goal=90.0,
+        max_steps=max_steps,
+    )
+
+
+def _pendulum(max_steps: int | None) -> EnvSpec:
+    return spec_from_gymnax(
+        "Pendulum-v1",
+        observation=Box((-1.0, -1.0, -8.0), (1.0, 1.0, 8.0), (3,)),
+        action=Box(-2.0, 2.0, ()),
+        reward_range=(-(math.pi**2 + 0.1 * 64 + 0.001 * 4), 0.0),
+        return_range=(-1600.0, 0.0),
+        goal=-160.0,
+        max_steps=max_steps,
+    )
+
+
+def _frozen_lake(max_steps: int | None) -> EnvSpec:
+    def nearness(reward: Array, obs: Array, end: Array) -> Array:
+        # Goal: all on; hole: all off; else one minus the distance to the goal cell; the start: all off.
+        distance = jnp.hypot(3.0 - obs // 4, 3.0 - obs % 4)
+        return jnp.where(end, reward, jnp.where(obs == 0, -1.0, 1.0 - distance / 4.24))
+
+    return spec_from_gymnax(
+        "FrozenLake-misc",
+        observation=Discrete(16),
+        action=Discrete(4),
+        reward_range=(0.0, 1.0),
+        return_range=(0.0, 1.0),
+        goal=0.7,
+        reference=Signals(Discrete(16), nearness, (0.0, 1.0)),
+        max_steps=max_steps,
+    )
+
+
+def _catch(max_steps: int | None) -> EnvSpec:
+    # bsuite's board of 10 rows always ends on the 9th step; gymnax's own limit is far above.
+    return spec_from_gymnax(
+        "Catch-bsuite",
+        observation=Box(0.0, 1.0, (10, 5)),
+        action=Discrete(3),
+        reward_range=(-1.0, 1.0),
+        return_range=(-1.0, 1.0),
+        goal=1.0,
+        max_steps=max_steps or 10,
+    )
+
+
+register_env("CartPole-v1", _cartpole)
+register_env("Acrobot-v1", _acrobot)
+register_env("MountainCar-v0", _mountain_car)
+register_env("MountainCarContinuous-v0", _mountain_car_continuous)
+register_env("Pendulum-v1", _pendulum)
+register_env("FrozenLake-misc", _frozen_lake)
+register_env("Catch-bsuite", _catch)

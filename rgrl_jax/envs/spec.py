@@ -1,0 +1,61 @@
+"""What the library needs to know of an environment, as pure functions and plain data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from rgrl_jax.types import Array, Key, PyTree, Space
+
+ResetFn = Callable[[Key], tuple[Array, PyTree]]
+StepFn = Callable[[Key, PyTree, Array], tuple[Array, PyTree, Array, Array, Array]]
+RewardFn = Callable[[Array, Array, Array], Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+    """What a model reads and predicts of an environment, where it differs from the native signals.
+
+    Attributes:
+      observation: space whose bounds scale the encoders.
+      reward: ``(reward, next_obs, terminated) -> reward`` that the model learns instead of the native
+        one; it never enters a reported return.
+      reward_range: values of that reward that encode to -1 and to +1.
+    """
+
+    observation: Space
+    reward: RewardFn
+    reward_range: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSpec:
+    """An environment in the one normal form of this library. Everything is unbatched.
+
+    Attributes:
+      env_id: its name.
+      reset: ``key -> (obs, env_state)``.
+      step: ``(key, env_state, action) -> (obs, env_state, reward, terminated, truncated)``; never resets
+        by itself; ``truncated`` tells the step limit apart from a true end.
+      observation: space of ``obs``; the bounds of a `Box` scale the encoders.
+      action: space of ``action``.
+      reward_range: rewards that encode to -1 and to +1; planning aims at the upper end.
+      max_steps: steps after which an episode is cut off.
+      return_range: worst and best return, for plots.
+      goal: mean return at which the task counts as solved, or None.
+      reference: the signals of the authors' code, where it reads this environment differently.
+      render: returns ``(env, params)`` that ``gymnax.visualize`` can draw, or None.
+    """
+
+    env_id: str
+    reset: ResetFn
+    step: StepFn
+    observation: Space
+    action: Space
+    reward_range: tuple[float, float]
+    max_steps: int
+    return_range: tuple[float, float]
+    goal: float | None = None
+    reference: Signals | None = None
+    render: Callable[[], tuple[Any, Any]] | None = None

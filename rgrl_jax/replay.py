@@ -1,0 +1,254 @@
+"""Replay: raw steps stored once, windows gathered by index and encoded when drawn.
+
+One ring of ``C`` rows. An episode of ``n`` steps takes ``n + 1`` rows in order, the last of which holds only
+the final observation. One weight per row does the rest: 0 marks a row that no window may start from
+(the end of an episode, a duplicate, an evicted window), anything else is its priority. Past the end a
+window stays at the final row: padding is virtual, no environment step is spent on it.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from rgrl_jax.encoding import Codec
+from rgrl_jax.types import Array, History, Key, Window
+
+DEDUPE = ("none", "window", "components")
+
+
+@struct.dataclass
+class ReplayState:
+    """Stored steps; every field has ``C`` rows, except the two counters.
+
+    Attributes:
+      obs: raw observations ``[C, ...]``.
+      action: raw actions ``[C, ...]``.
+      reward: what the model learns as reward ``[C]``; the final row of an episode holds what every step
+        past the end is worth.
+      to_end: rows from here to the final row of the episode ``[C]`` int32.
+      episode: number of the episode ``[C]`` int32, -1 where nothing was written.
+      terminated: whether that episode ended by itself ``[C]`` bool.
+      weight: drawing weight of the window that starts here ``[C]``, 0 for none.
+      digest: fingerprints for finding duplicates ``[C, D, 2]`` uint32; ``D = 0`` without dedupe.
+      cursor: row that is written next, scalar int32.
+      episodes: episodes written so far, scalar int32.
+    """
+
+    obs: Array
+    action: Array
+    reward: Array
+    to_end: Array
+    episode: Array
+    terminated: Array
+    weight: Array
+    digest: Array
+    cursor: Array
+    episodes: Array
+
+
+def init(obs: Array, action: Array, *, capacity: int, dedupe: str = "none") -> ReplayState:
+    """An empty replay.
+
+    Args:
+      obs: one observation, for its shape and dtype.
+      action: one action, likewise.
+      capacity: ``C``, at least one row more than the longest episode has steps.
+      dedupe: see `add`.
+    """
+    components = {"none": 0, "window": 1, "components": 6}[dedupe]
+    return ReplayState(
+        obs=jnp.zeros((capacity, *obs.shape), obs.dtype),
+        action=jnp.zeros((capacity, *action.shape), action.dtype),
+        reward=jnp.zeros(capacity),
+        to_end=jnp.zeros(capacity, jnp.int32),
+        episode=jnp.full(capacity, -1, jnp.int32),
+        terminated=jnp.zeros(capacity, bool),
+        weight=jnp.zeros(capacity),
+        digest=jnp.zeros((capacity, components, 2), jnp.uint32),
+        cursor=jnp.int32(0),
+        episodes=jnp.int32(0),
+    )
+
+
+def add(
+    state: ReplayState, obs: Array, action: Array, reward: Array, length: Array, terminated: Array
+) -> ReplayState:
+    """Appends one episode; the oldest rows make room.
+
+    Every one of its ``length`` steps becomes the start of a window, with the greatest weight in the replay.
+
+    Args:
+      state: the replay, with at least ``L + 1`` rows.
+      obs: ``[L + 1, ...]``, rows ``0 .. length`` count.
+      action: ``[L + 1, ...]``.
+      reward: ``[L + 1]``, row ``length`` being what steps past the end are worth.
+      length: scalar int32, steps taken.
+      terminated: scalar bool.
+
+    Returns:
+      The replay with the episode in rows ``cursor .. cursor + length`` (modulo ``C``).
+    """
+    capacity = state.weight.shape[0]
+    step = jnp.arange(obs.shape[0], dtype=jnp.int32)
+    rows = jnp.where(step <= length, (state.cursor + step) % capacity, capacity)  # capacity: dropped
+    fresh = jnp.where(state.weight.max() > 0, state.weight.max(), 1.0)
+
+    def put(store: Array, values: Array) -> Array:
+        return store.at[rows].set(values, mode="drop")
+
+    return state.replace(
+        obs=put(state.obs, obs),
+        action=put(state.action, action),
+        reward=put(state.reward, reward),
+        to_end=put(state.to_end, length - step),
+        episode=put(state.episode, jnp.broadcast_to(state.episodes, step.shape)),
+        terminated=put(state.terminated, jnp.broadcast_to(terminated, step.shape)),
+        weight=put(state.weight, jnp.where(step < length, fresh, 0.0)),
+        cursor=(state.cursor + length + 1) % capacity,
+        episodes=state.episodes + 1,
+    )
+
+
+def num_windows(state: ReplayState) -> Array:
+    """Windows that can be drawn, scalar int32."""
+    return (state.weight > 0).sum(dtype=jnp.int32)
+
+
+def draw(key: Key, weight: Array, shape: tuple[int, ...]) -> Array:
+    """Draws rows with probability in proportion to ``weight [C]``, with replacement.
+
+    Rows of weight 0 are never drawn as long as some weight is positive. Equal weights are drawn with
+    exactly equal probability up to the resolution of a float32 in 0..1.
+
+    Returns:
+      Indices of ``shape``, int32.
+    """
+    cumulative = jnp.cumsum(weight)
+    point = jax.random.uniform(key, shape) * cumulative[-1]
+    index = jnp.searchsorted(cumulative, point, side="right")
+    last = weight.shape[0] - 1 - jnp.argmax(weight[::-1] > 0)  # rounding may reach the very top
+    return jnp.minimum(index, last).astype(jnp.int32)
+
+
+def window(state: ReplayState, start: Array, codec: Codec, *, history_length: int, horizon: int) -> Window:
+    """Gathers and encodes the window that starts at row ``start``.
+
+    Past the end of an episode the state is the final one with the done block set, the reward is the
+    final row's, and the actions are 0 (see `free_actions`). Before its beginning, or where the
+    ring has overwritten it, the history is -1 throughout.
+
+    Args:
+      state: the replay.
+      start: scalar row index.
+      codec: encoders.
+      history_length: ``H``.
+      horizon: ``T``.
+
+    Returns:
+      A `Window`; its mask is 0 for steps past a time limit, of which nothing is known.
+    """
+    capacity = state.weight.shape[0]
+    left = state.to_end[start]
+    offset = jnp.arange(horizon + 1)
+    rows = (start + jnp.minimum(offset, left)) % capacity
+    ended = state.terminated[start] & (offset >= left)
+    states = jax.vmap(codec.encode_state)(state.obs[rows], ended)
+    past = offset[:-1] >= left
+    actions = jax.vmap(codec.encode_action)(state.action[rows[:-1]])
+
+    before = (start - history_length + jnp.arange(history_length)) % capacity
+    known = (state.episode[before] == state.episode[start])[:, None]
+    history = History(
+        jnp.where(known, jax.vmap(codec.encode_state)(state.obs[before], jnp.zeros(history_length, bool)), -1.0),
+        jnp.where(known, jax.vmap(codec.encode_action)(state.action[before]), -1.0),
+    )
+    return Window(
+        history=history,
+        present=states[0],
+        actions=jnp.where(past[:, None], 0.0, actions),
+        rewards=jax.vmap(codec.encode_reward)(state.reward[rows[:-1]]),
+        states=states[1:],
+        mask=(~past | state.terminated[start]).astype(jnp.float32),
+    )
+
+
+def free_actions(key: Key, state: ReplayState, start: Array, actions: Array) -> Array:
+    """Replaces the actions past the end of an episode by uniform noise: nothing depends on them there.
+
+    Args:
+      key: consumed.
+      state: the replay.
+      start: scalar row index of the window.
+      actions: encoded actions ``[T, A]`` of the window.
+    """
+    past = jnp.arange(actions.shape[0]) >= state.to_end[start]
+    noise = jax.random.uniform(key, actions.shape, minval=-1.0, maxval=1.0)
+    return jnp.where(past[:, None], noise, actions)
+
+
+def evict(key: Key, state: ReplayState, max_windows: int) -> ReplayState:
+    """Keeps a uniformly random subset of at most ``max_windows`` windows (line 27 of Algorithm 1)."""
+    lottery = jnp.where(state.weight > 0, jax.random.uniform(key, state.weight.shape), -1.0)
+    rank = jnp.argsort(jnp.argsort(-lottery))
+    return state.replace(weight=jnp.where(rank < max_windows, state.weight, 0.0))
+
+
+def drop_duplicates(
+    state: ReplayState, length: Array, codec: Codec, *, history_length: int, horizon: int
+) -> ReplayState:
+    """Removes windows of the newest episode that the replay holds already (line 20 of Algorithm 1).
+
+    With ``dedupe="window"`` a window is a duplicate if an equal encoded window can be drawn; with
+    ``"components"``, the reference's law, if each of its six components, separately, occurs in some window
+    that can be drawn. Components are compared by two independent 32-bit fingerprints each.
+
+    Args:
+      state: the replay, just after `add`.
+      length: steps of the newest episode, scalar int32.
+      codec: encoders.
+      history_length: ``H``.
+      horizon: ``T``.
+    """
+    capacity, components = state.digest.shape[:2]
+    if not components:
+        return state
+    first = state.cursor - length - 1
+    fresh = state.weight.max()
+    newest = state.episode == state.episodes - 1
+
+    def check(step: Array, state: ReplayState) -> ReplayState:
+        row = (first + step) % capacity
+        digest = _digests(window(state, row, codec, history_length=history_length, horizon=horizon), components)
+        equal = (state.digest == digest).all(axis=-1) & (state.weight > 0)[:, None]  # [C, D]
+        duplicate = equal.any(axis=0).all()
+        return state.replace(
+            digest=state.digest.at[row].set(digest),
+            weight=state.weight.at[row].set(jnp.where(duplicate, 0.0, fresh)),
+        )
+
+    state = state.replace(weight=jnp.where(newest, 0.0, state.weight))
+    return jax.lax.fori_loop(0, length, check, state)
+
+
+def _digests(sample: Window, components: int) -> Array:
+    """Fingerprints of a window ``[D, 2]``: of everything at once (D = 1) or of its six parts (D = 6)."""
+    parts = [*sample.history, sample.present, sample.actions, sample.rewards, sample.states]
+    flat = [part.reshape(-1) for part in parts]
+    if components == 1:
+        flat = [jnp.concatenate(flat)]
+    return jnp.stack([_fingerprint(part) for part in flat])
+
+
+def _fingerprint(values: Array) -> Array:
+    """Two 32-bit fingerprints ``[2]`` of a float vector: sums of mixed words, position by position."""
+
+    def mix(word: Array) -> Array:  # the finaliser of MurmurHash3
+        word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
+        word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
+        return word ^ (word >> 16)
+
+    bits = jax.lax.bitcast_convert_type(values.astype(jnp.float32), jnp.uint32)
+    place = mix(jnp.arange(bits.size, dtype=jnp.uint32) + jnp.uint32(1))
+    return jnp.stack([mix(mix(bits ^ place) + seed).sum(dtype=jnp.uint32) for seed in (jnp.uint32(1), jnp.uint32(2))])

@@ -1,0 +1,68 @@
+"""Any algorithm as one compiled program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from rgrl_jax.algos.base import get_algorithm
+from rgrl_jax.types import Array, Key, Metrics
+
+
+def init(key: Key, config: Any) -> Any:
+    """The state before the first episode: arrays only.
+
+    Args:
+      key: decides the whole run.
+      config: an algorithm's config.
+
+    Raises:
+      ValueError: a field of the config is out of range.
+    """
+    config.validate()
+    return get_algorithm(config).init(key, config)
+
+
+def train(
+    key: Key, config: Any, state: Any | None = None, num_episodes: int | None = None
+) -> tuple[Any, Metrics]:
+    """Trains for a number of episodes: a pure function, ready for ``jit`` and ``vmap``.
+
+    Keys are derived from the episode's number, so splitting a run over several calls, by passing the
+    state of one to the next, changes no number.
+
+    Args:
+      key: decides the whole run; not used when ``state`` is given.
+      config: an algorithm's config; its floats may be traced.
+      state: where to continue; None starts anew.
+      num_episodes: episodes to train now; None for ``config.episodes``. Static.
+
+    Returns:
+      The state after the last episode and `Metrics` with leaves ``[episodes]``.
+
+    Raises:
+      ValueError: a field of the config is out of range.
+    """
+    state = init(key, config) if state is None else state
+    step = get_algorithm(config).step
+
+    def body(state: Any, _: None) -> tuple[Any, Metrics]:
+        return step(state, config)
+
+    return jax.lax.scan(body, state, length=config.episodes if num_episodes is None else num_episodes)
+
+
+def evaluate(key: Key, state: Any, config: Any, num_episodes: int = 100) -> Array:
+    """Plays fresh episodes with a frozen agent and no plan noise, in lockstep.
+
+    Args:
+      key: decides the episodes.
+      state: as returned by `train`, of one run (``vmap`` for several).
+      config: the config it was trained with.
+      num_episodes: ``N``. Static.
+
+    Returns:
+      Undiscounted returns ``[N]`` as the environment pays them.
+    """
+    return get_algorithm(config).play(key, state, config, num_episodes).episode_return
