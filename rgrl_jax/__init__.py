@@ -1,4 +1,88 @@
-import rgrl_jax.envs, rgrl_jax.models
-from rgrl_jax.algos import rgrl
+"""rgrl_jax: agents that deduce their actions by gradient descent on the inputs of an ensemble.
+
+    import jax, rgrl_jax as rgrl
+
+    config = rgrl.preset("CartPole-v1")
+    state, metrics = jax.jit(rgrl.train)(jax.random.key(0), config)
+    returns = rgrl.evaluate(jax.random.key(1), state, config, num_episodes=100)
+"""
+
+__version__ = "0.1.0"
+
+from rgrl_jax.algos.base import Algorithm, Cost, get_algorithm, list_algorithms, register_algorithm
+from rgrl_jax.algos.rgrl import TrainState
 from rgrl_jax.algos.rgrl_config import RGRLConfig
-from rgrl_jax.training import train, evaluate, init
+from rgrl_jax.encoding import Codec, make_codec
+from rgrl_jax.envs import EnvSpec, Signals, list_envs, make_spec, register_env, spec_from_gymnax
+from rgrl_jax.experiment.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal
+from rgrl_jax.experiment.checkpoint import load_run
+from rgrl_jax.experiment.plotting import plot_learning
+from rgrl_jax.experiment.rendering import render_episode
+from rgrl_jax.experiment.runner import run
+from rgrl_jax.experiment.stats import bootstrap_interval, iqm
+from rgrl_jax.models import Model, list_models, make_model, register_model
+from rgrl_jax.planning import make_plan_optimizer, plan, plan_error
+from rgrl_jax.presets import list_presets, preset
+from rgrl_jax.rollout import rollout
+from rgrl_jax.training import evaluate, init, play, train
+from rgrl_jax.types import (
+    Box,
+    Discrete,
+    Episode,
+    History,
+    Metrics,
+    ModelOutput,
+    PlanOutput,
+    Window,
+)
+
+__all__ = [
+    "Algorithm",
+    "Box",
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "Codec",
+    "Cost",
+    "Discrete",
+    "EnvSpec",
+    "Episode",
+    "History",
+    "Metrics",
+    "Model",
+    "ModelOutput",
+    "PlanOutput",
+    "Progress",
+    "RGRLConfig",
+    "Signals",
+    "StopAtGoal",
+    "TrainState",
+    "Window",
+    "bootstrap_interval",
+    "evaluate",
+    "get_algorithm",
+    "init",
+    "iqm",
+    "list_algorithms",
+    "list_envs",
+    "list_models",
+    "list_presets",
+    "load_run",
+    "make_codec",
+    "make_model",
+    "make_plan_optimizer",
+    "make_spec",
+    "plan",
+    "plan_error",
+    "play",
+    "plot_learning",
+    "preset",
+    "register_algorithm",
+    "register_env",
+    "register_model",
+    "render_episode",
+    "rollout",
+    "run",
+    "spec_from_gymnax",
+    "train",
+]

@@ -97,3 +97,27 @@ def _step(
         truncated=keep(episode.truncated, truncated),
     )
     return episode, jax.tree.map(keep, env_state, next_state)
+
+
+def env_states(key: Key, spec: EnvSpec, episode: Episode) -> PyTree:
+    """Environment states along an episode that `rollout` played from the same key, for drawing.
+
+    Args:
+      key: the key that `rollout` was given.
+      spec: its environment.
+      episode: what it returned.
+
+    Returns:
+      States ``[L + 1, N, ...]``; rows ``0 .. length`` count.
+    """
+    reset_key, env_key, _ = jax.random.split(key, 3)
+    n = episode.length.shape[0]
+    _, start = jax.vmap(spec.reset)(jax.random.split(reset_key, n))
+    env_keys = jax.random.split(env_key, n)
+
+    def step(state: PyTree, xs: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
+        action, t = xs
+        keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(env_keys, t)
+        return jax.vmap(spec.step)(keys, state, action)[1], state
+
+    return jax.lax.scan(step, start, (episode.action, jnp.arange(episode.action.shape[0])))[1]

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from rgrl_jax.algos.base import get_algorithm
-from rgrl_jax.types import Array, Key, Metrics
+from rgrl_jax.types import Array, Episode, Key, Metrics
 
 
 def init(key: Key, config: Any) -> Any:
@@ -53,7 +53,7 @@ def train(
     return jax.lax.scan(body, state, length=config.episodes if num_episodes is None else num_episodes)
 
 
-def evaluate(key: Key, state: Any, config: Any, num_episodes: int = 100) -> Array:
+def play(key: Key, state: Any, config: Any, num_episodes: int = 1) -> Episode:
     """Plays fresh episodes with a frozen agent and no plan noise, in lockstep.
 
     Args:
@@ -63,6 +63,16 @@ def evaluate(key: Key, state: Any, config: Any, num_episodes: int = 100) -> Arra
       num_episodes: ``N``. Static.
 
     Returns:
-      Undiscounted returns ``[N]`` as the environment pays them.
+      The `Episode`, everything in it ``[L + 1, N, ...]`` or ``[N]``.
     """
-    return get_algorithm(config).play(key, state, config, num_episodes).episode_return
+    return get_algorithm(config).play(key, state, config, num_episodes)
+
+
+def evaluate(key: Key, state: Any, config: Any, num_episodes: int = 100) -> Array:
+    """Undiscounted returns ``[N]`` of `play`, as the environment pays them."""
+    return play(key, state, config, num_episodes).episode_return
+
+
+def evaluation_key(state: Any) -> Key:
+    """A key for evaluating a state that training never uses, another one after every episode."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, 2**32 - 1), state.episode)

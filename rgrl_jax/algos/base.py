@@ -1,11 +1,48 @@
-"""What an algorithm is: three pure functions, found by the type of its config."""
+"""What an algorithm is: four pure functions, found by the type of its config."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from rgrl_jax.types import Episode, Key, Metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a run costs, counted from its config. Steps are upper limits: episodes may end early.
+
+    Attributes:
+      env_id: the environment.
+      episodes: training episodes.
+      max_env_steps: environment steps.
+      plans: plans made.
+      updates: weight updates of each member.
+      parameters: weights per member.
+      plan_flops: floating-point operations per plan, counting 2 per weight and model step in the
+        forward pass and as many in the backward pass to the actions.
+      learn_flops: likewise per episode of learning, with the backward pass to the weights.
+      state_bytes: memory of the train state.
+    """
+
+    env_id: str
+    episodes: int
+    max_env_steps: int
+    plans: int
+    updates: int
+    parameters: int
+    plan_flops: int
+    learn_flops: int
+    state_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.env_id}: {self.episodes} episodes, at most {self.max_env_steps:,} env steps and "
+            f"{self.plans:,} plans of {self.plan_flops / 1e6:,.1f} MFLOP; {self.updates:,} updates per member, "
+            f"{self.learn_flops / 1e9:,.1f} GFLOP of learning per episode; {self.parameters:,} weights per member, "
+            f"{self.state_bytes / 1e6:,.1f} MB of state"
+        )
 
 
 class Algorithm(NamedTuple):
@@ -15,11 +52,13 @@ class Algorithm(NamedTuple):
       init: ``(key, config) -> state``; a pytree of arrays only, with fields ``key``, ``episode`` and ``env_steps``.
       step: ``(state, config) -> (state, Metrics)``; one episode and the learning after it.
       play: ``(key, state, config, num_episodes) -> Episode``; noiseless episodes of the frozen agent.
+      describe: ``config -> Cost``; what a run costs, without compiling anything.
     """
 
     init: Callable[[Key, Any], Any]
     step: Callable[[Any, Any], tuple[Any, Metrics]]
     play: Callable[[Key, Any, Any, int], Episode]
+    describe: Callable[[Any], Cost]
 
 
 _ALGORITHMS: dict[type, tuple[str, Algorithm]] = {}

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from rgrl_jax import ensemble, learning, replay, schedules
-from rgrl_jax.algos.base import Algorithm, register_algorithm
+from rgrl_jax.algos.base import Algorithm, Cost, register_algorithm
 from rgrl_jax.algos.rgrl_config import RGRLConfig
 from rgrl_jax.encoding import Codec, make_codec
 from rgrl_jax.envs.registry import make_spec
@@ -282,29 +282,49 @@ def learn(
     """
     _, codec, model = parts(config)
     optimizer = _optimizer(config)
-    shape = (config.ensemble_size, config.learn_batch)
-    draw_key, window_key = jax.random.split(key)
-    keys = jax.random.split(window_key, config.learn_iterations)
-    uniform = config.replay == "uniform"
-    if uniform:  # the weights stand still: all draws at once, outside the loop
-        rows = replay.draw(draw_key, memory.weight, (config.learn_iterations, *shape))
-    else:
-        rows = jax.random.split(draw_key, config.learn_iterations)
 
-    def iterate(carry: tuple[PyTree, PyTree, Array], xs: tuple[Key, Array]) -> tuple[Any, Array]:
-        params, opt_state, weight = carry
-        key, drawn = xs
-        rows = drawn if uniform else replay.draw(drawn, weight, shape)
-        windows = _sample_windows(key, memory, rows, codec, config)
+    def iterate(carry: tuple[PyTree, PyTree, replay.ReplayState], key: Key) -> tuple[Any, Array]:
+        params, opt_state, memory = carry
+        draw_key, window_key = jax.random.split(key)
+        rows = _draw_rows(draw_key, params, memory, model, codec, config)
+        windows = _sample_windows(window_key, memory, rows, codec, config)
         params, opt_state, loss, errors = learning.update(
             model, optimizer, params, opt_state, windows, config.state_weight
         )
-        if not uniform:
-            weight = weight.at[rows].set((errors + 1e-10) ** config.priority_exponent)
-        return (params, opt_state, weight), loss
+        if config.replay == "priority":
+            memory = memory.replace(weight=memory.weight.at[rows].set(_priority(errors, config)))
+        return (params, opt_state, memory), loss
 
-    (params, opt_state, weight), losses = jax.lax.scan(iterate, (params, opt_state, memory.weight), (keys, rows))
-    return params, opt_state, memory.replace(weight=weight), losses
+    keys = jax.random.split(key, config.learn_iterations)
+    (params, opt_state, memory), losses = jax.lax.scan(iterate, (params, opt_state, memory), keys)
+    return params, opt_state, memory, losses
+
+
+def _priority(errors: Array, config: RGRLConfig) -> Array:
+    """Priority of windows from their summed squared reward errors; never 0, which would mean "no window"."""
+    return jnp.maximum((errors + 1e-10) ** config.priority_exponent, jnp.finfo(jnp.float32).tiny)
+
+
+def _draw_rows(
+    key: Key, params: PyTree, memory: replay.ReplayState, model: Model, codec: Codec, config: RGRLConfig
+) -> Array:
+    """Where the windows of the next update start, ``[E, B]``."""
+    shape = (config.ensemble_size, config.learn_batch)
+    if config.replay == "uniform" or config.priority_refresh == "sampled":
+        return replay.draw(key, memory.weight, shape)
+
+    def refreshed(member: PyTree) -> Array:
+        def error(row: Array) -> Array:
+            window = replay.window(
+                memory, row, codec, history_length=config.history_length, horizon=config.horizon
+            )
+            return learning.window_errors(model, member, window).summed_reward
+
+        errors = jax.lax.map(error, jnp.arange(memory.weight.shape[0]), batch_size=256)
+        return jnp.where(memory.weight > 0, _priority(errors, config), 0.0)
+
+    keys = jax.random.split(key, config.ensemble_size)
+    return jax.vmap(lambda k, weight: replay.draw(k, weight, shape[1:]))(keys, jax.vmap(refreshed)(params))
 
 
 def _sample_windows(
@@ -324,9 +344,34 @@ def _sample_windows(
     return jax.vmap(jax.vmap(one))(jax.random.split(key, rows.shape), rows)
 
 
+def describe(config: RGRLConfig) -> Cost:
+    """Counts what a run costs; nothing compiles."""
+    config.validate()
+    spec, _, model = parts(config)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    count = sum(x.size for x in jax.tree.leaves(jax.eval_shape(model.init, key)))
+    state = jax.eval_shape(partial(init, config=config), key)
+    model_steps = config.plan_starts * config.plan_iterations * config.horizon
+    if config.plan_members == "mean":
+        model_steps *= config.ensemble_size
+    samples = config.ensemble_size * config.learn_iterations * config.learn_batch * config.horizon
+    planned = max(config.episodes - config.warmup_episodes, 0)
+    return Cost(
+        env_id=config.env_id,
+        episodes=config.episodes,
+        max_env_steps=config.episodes * spec.max_steps,
+        plans=planned * -(-spec.max_steps // config.replan_every),
+        updates=config.episodes * config.learn_iterations,
+        parameters=count,
+        plan_flops=4 * count * model_steps,
+        learn_flops=6 * count * samples,
+        state_bytes=sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+    )
+
+
 def _optimizer(config: RGRLConfig) -> Any:
     return learning.make_optimizer(config.optimizer, config.learning_rate, config.clip_norm)
 
 
-ALGORITHM = Algorithm(init, step, play)
+ALGORITHM = Algorithm(init, step, play, describe)
 register_algorithm("rgrl", RGRLConfig, ALGORITHM)

@@ -53,8 +53,8 @@ def list_models() -> list[str]:
     return sorted(_MODELS)
 
 
-def make_model(name: str, config: Any, *, state_size: int, action_size: int, reward_size: int) -> Model:
-    """Builds the model registered as ``name`` for vectors of the given sizes.
+def check_model(name: str) -> None:
+    """Makes sure that ``name`` is registered.
 
     Raises:
       ValueError: no such model; the message names the nearest ones.
@@ -62,4 +62,13 @@ def make_model(name: str, config: Any, *, state_size: int, action_size: int, rew
     if name not in _MODELS:
         near = difflib.get_close_matches(name, _MODELS, cutoff=0.3) or list_models()
         raise ValueError(f"model = {name!r} is not registered; nearest: {', '.join(near)}")
+
+
+def make_model(name: str, config: Any, *, state_size: int, action_size: int, reward_size: int) -> Model:
+    """Builds the model registered as ``name`` for vectors of the given sizes.
+
+    Raises:
+      ValueError: no such model; the message names the nearest ones.
+    """
+    check_model(name)
     return _MODELS[name](config, state_size=state_size, action_size=action_size, reward_size=reward_size)

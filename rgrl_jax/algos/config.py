@@ -1,0 +1,104 @@
+"""What the configs of all algorithms share: fields that know what they may hold.
+
+A config is a ``flax.struct`` pytree. Floats are traced leaves, so that a grid of them is one ``vmap``;
+everything else is static. Ranges stand beside the fields, and `check_fields` reads them there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from flax import struct
+
+ConfigT = TypeVar("ConfigT")
+
+
+def number(default: float, low: float = 0.0, high: float = math.inf) -> Any:
+    """A finite float in ``low..high``: a traced leaf."""
+    return struct.field(default=default, metadata={"low": low, "high": high})
+
+
+def integer(default: int | None, low: int = 0) -> Any:
+    """An integer of at least ``low``, static; may be None only if that is the default."""
+    return struct.field(pytree_node=False, default=default, metadata={"low": low, "optional": default is None})
+
+
+def choice(default: str, *others: str) -> Any:
+    """One of a few words, static."""
+    return struct.field(pytree_node=False, default=default, metadata={"allowed": (default, *others)})
+
+
+def static(default: Any) -> Any:
+    """Any hashable value, static."""
+    return struct.field(pytree_node=False, default=default)
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+    """The names in ``known`` that look most like ``name``, for error messages."""
+    known = list(known)
+    return ", ".join(difflib.get_close_matches(name, known, count, cutoff=0.3) or known)
+
+
+def check_fields(config: Any) -> None:
+    """Compares every field with the range beside it.
+
+    Traced values are skipped: they were checked where they were concrete, or not at all.
+
+    Raises:
+      ValueError: a field is out of range; the message names it, its value and what is allowed.
+    """
+    for field in dataclasses.fields(config):
+        _check_field(field.name, getattr(config, field.name), field.metadata)
+
+
+def _check_field(name: str, value: Any, rule: Any) -> None:
+    if "allowed" in rule:
+        if value not in rule["allowed"]:
+            raise ValueError(f"{name} = {value!r} is not one of {', '.join(rule['allowed'])}")
+    elif "optional" in rule:
+        if value is None and rule["optional"]:
+            return
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise ValueError(f"{name} = {value!r} must be an integer of at least {rule['low']}")
+        if value < rule["low"]:
+            raise ValueError(f"{name} = {value} must be at least {rule['low']}")
+    elif "high" in rule:
+        if isinstance(value, jax.core.Tracer) or type(value) is object:  # traced, or a placeholder of jax's
+            return
+        low, high = rule["low"], rule["high"]
+        entries = np.asarray(value, dtype=np.float64)
+        if not (np.isfinite(entries).all() and (entries >= low).all() and (entries <= high).all()):
+            allowed = f"at least {low:g}" if math.isinf(high) else f"in {low:g}..{high:g}"
+            raise ValueError(f"{name} = {value} must be finite and {allowed}")
+
+
+def check_names(config_type: type, names: Iterable[str]) -> None:
+    """Makes sure that ``config_type`` has fields of these names.
+
+    Raises:
+      ValueError: it has not; the message gives the nearest.
+    """
+    known = [field.name for field in dataclasses.fields(config_type)]
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{config_type.__name__} has no field {name!r}; nearest: {nearest(name, known)}")
+
+
+def axes(config: ConfigT, names: Sequence[str]) -> ConfigT:
+    """``in_axes`` for ``vmap``: 0 at the named floats, None elsewhere.
+
+    Raises:
+      ValueError: a name is not a traced field.
+    """
+    check_names(type(config), names)
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        if field.name in names and "high" not in field.metadata:
+            raise ValueError(f"{field.name} is static, so vmap cannot map it; only floats can be mapped")
+    blank = jax.tree.map(lambda _: None, config)
+    return dataclasses.replace(blank, **dict.fromkeys(names, 0))  # type: ignore[type-var]

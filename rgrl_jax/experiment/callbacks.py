@@ -1,0 +1,171 @@
+"""What happens between the chunks of a run: progress, files, stopping early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from rgrl_jax import training
+from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.experiment import checkpoint, folder as folders
+
+if TYPE_CHECKING:
+    from rgrl_jax.experiment.runner import Run
+
+
+class Callback:
+    """Called by `rgrl_jax.run`; override what you need."""
+
+    def begin(self, run: Run) -> None:
+        """Before anything compiles."""
+
+    def after_chunk(self, run: Run) -> None:
+        """After every chunk: ``run.chunk`` holds its metrics. Set ``run.stopped`` to end the run."""
+
+    def end(self, run: Run) -> None:
+        """At the end, also when an error or Ctrl-C ends the run."""
+
+
+class Progress(Callback):
+    """A live bar with return, model loss and plan noise; seeds are averaged.
+
+    Args:
+      console: where to draw; standard error by default.
+    """
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(stderr=True)
+
+    def begin(self, run: Run) -> None:
+        """Draws the empty bar."""
+        text = TextColumn("{task.description}")
+        episodes = TextColumn("{task.completed}/{task.total}")
+        self.bar = RichProgress(
+            text, BarColumn(), episodes, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console
+        )
+        self.bar.start()
+        self.task = self.bar.add_task("compiling", total=run.planned, completed=run.episode)
+
+    def after_chunk(self, run: Run) -> None:
+        """Moves the bar."""
+        last = jax.tree.map(lambda x: np.mean(x[:, -1]), run.chunk)
+        description = (
+            f"return {last.episode_return:7.1f}  loss {last.model_loss:.4f}  plan loss {last.plan_loss:.3f}  "
+            f"noise {last.plan_noise:.3f}"
+        )
+        self.bar.update(self.task, completed=run.episode, description=description)
+
+    def end(self, run: Run) -> None:
+        """Leaves the bar as it is."""
+        if hasattr(self, "bar"):
+            self.bar.stop()
+
+
+class CSVLog(Callback):
+    """Appends one row per seed and episode to ``metrics.csv``.
+
+    Args:
+      folder: the run folder.
+      seed: of the first run.
+    """
+
+    def __init__(self, folder: str | Path, seed: int = 0):
+        self.folder, self.seed = Path(folder), seed
+
+    def begin(self, run: Run) -> None:
+        """Makes the folder; drops rows past the state that the run goes on from."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        folders.trim_metrics(self.folder, run.episode)
+
+    def after_chunk(self, run: Run) -> None:
+        """Appends the chunk."""
+        folders.append_metrics(self.folder, run.chunk, self.seed)
+
+
+class Checkpoint(Callback):
+    """Keeps the newest states in ``folder/checkpoints`` and the config beside them, for `load_run`.
+
+    Args:
+      folder: the run folder.
+      every: chunks between checkpoints; the last state is always kept.
+      keep: checkpoints that stay.
+      meta: what config.json should record beside the config: ``preset``, ``seed`` and whatever else.
+    """
+
+    def __init__(self, folder: str | Path, *, every: int = 1, keep: int = 2, meta: dict[str, Any] | None = None):
+        self.folder, self.every, self.keep = Path(folder), every, keep
+        self.meta = {"preset": "custom", "seed": 0} | (meta or {})
+
+    def begin(self, run: Run) -> None:
+        """Writes config.json.
+
+        Raises:
+          FileExistsError: the folder holds checkpoints of another run, further on than this one.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        seeds = run.state.episode.size
+        folders.write_config(self.folder, run.config, self.meta | {"seeds": seeds})
+        self.manager = checkpoint.open_manager(self.folder, keep=self.keep)
+        newest = self.manager.latest_step()
+        if newest is not None and newest > run.episode:
+            raise FileExistsError(
+                f"{str(self.folder)!r} holds checkpoint {newest}, beyond episode {run.episode}; choose another folder"
+            )
+        self.chunks, self.seen, self.saved = 0, run.episode, newest
+
+    def after_chunk(self, run: Run) -> None:
+        """Saves the state if its turn has come."""
+        self.chunks, self.seen = self.chunks + 1, run.episode
+        if self.chunks % self.every == 0:
+            self._save(run)
+
+    def end(self, run: Run) -> None:
+        """Saves the last state, unless the chunk that made it was not found good."""
+        if hasattr(self, "manager"):
+            if run.episode == self.seen:
+                self._save(run)
+            self.manager.close()
+
+    def _save(self, run: Run) -> None:
+        if run.episode != self.saved:
+            checkpoint.save(self.manager, run.episode, run.state)
+            self.saved = run.episode
+            run.checkpoint = self.folder / folders.CHECKPOINTS / str(run.episode)
+
+
+class StopAtGoal(Callback):
+    """Ends the run once noiseless episodes reach a goal on average, of every seed in the same check.
+
+    After every chunk the frozen agent plays ``num_episodes`` episodes without plan noise; none of their
+    steps is learnt from or counted.
+
+    Args:
+      goal: mean return to reach; None for the environment's, and never if it has none.
+      num_episodes: noiseless episodes.
+    """
+
+    def __init__(self, goal: float | None = None, num_episodes: int = 10):
+        self.goal, self.num_episodes = goal, num_episodes
+
+    def begin(self, run: Run) -> None:
+        """Compiles the check."""
+        if self.goal is None:
+            self.goal = make_spec(run.config.env_id, run.config.max_steps).goal
+
+        def mean_return(state: Any, config: Any) -> jax.Array:
+            return training.evaluate(training.evaluation_key(state), state, config, self.num_episodes).mean()
+
+        check = jax.vmap(mean_return, in_axes=(0, None)) if run.batched else mean_return
+        if self.goal is not None:
+            with run.clock("compile"):
+                self.check = jax.jit(check).lower(run.state, run.config).compile()
+
+    def after_chunk(self, run: Run) -> None:
+        """Plays the noiseless episodes."""
+        if self.goal is not None and np.min(self.check(run.state, run.config)) >= self.goal:
+            run.stopped = f"goal of {self.goal:g} met over {self.num_episodes} noiseless episodes"

@@ -1,0 +1,96 @@
+"""Checkpoints with orbax: written beside their place and renamed, so that a torn one is never read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from rgrl_jax import training
+from rgrl_jax.experiment import folder as folders
+from rgrl_jax.types import PyTree
+
+
+class LoadedRun(NamedTuple):
+    """A run read back: its config, its last checkpointed state, and the rest of config.json."""
+
+    config: Any
+    state: Any
+    meta: dict[str, Any]
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _flatten(state: PyTree) -> dict[str, jax.Array]:
+    """Arrays by path, as they are stored: typed keys as plain words, and without the empty ones."""
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+    return {name: jax.random.key_data(x) if _is_key(x) else x for name, x in named.items() if x.size}
+
+
+def open_manager(folder: Path, *, keep: int = 2) -> ocp.CheckpointManager:
+    """The checkpoints of a run folder; the newest ``keep`` stay."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
+    path = (folder / folders.CHECKPOINTS).absolute()
+    return ocp.CheckpointManager(path, item_handlers=ocp.StandardCheckpointHandler(), options=options)
+
+
+def save(manager: ocp.CheckpointManager, episode: int, state: PyTree) -> None:
+    """Stores a state as checkpoint ``episode``."""
+    manager.save(episode, args=ocp.args.StandardSave(_flatten(state)))
+
+
+def load_run(folder: str | Path) -> LoadedRun:
+    """Reads a run folder back, with the newest whole checkpoint.
+
+    Args:
+      folder: as written by ``rgrl train`` or by `rgrl_jax.Checkpoint`.
+
+    Returns:
+      Config, state (leaves ``[seeds, ...]`` if the run has several seeds) and the rest of config.json.
+
+    Raises:
+      FileNotFoundError: no run folder, or no whole checkpoint in it.
+      ValueError: the folder was written by another version or its checkpoint fits another config.
+    """
+    folder = Path(folder)
+    config, meta = folders.read_config(folder)
+    init = training.init if meta["seeds"] == 1 else jax.vmap(training.init, in_axes=(0, None))
+    like = jax.eval_shape(lambda: init(seed_keys(meta["seed"], meta["seeds"]), config))
+    with open_manager(folder) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise FileNotFoundError(f"{str(folder)!r} holds no whole checkpoint")
+        wanted = jax.eval_shape(_flatten, like)
+        _check_fit(manager.item_metadata(step), wanted, folder / folders.CHECKPOINTS / str(step))
+        stored = manager.restore(step, args=ocp.args.StandardRestore(wanted))
+
+    def fill(path: Any, spec: Any) -> jax.Array:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if name not in stored:
+            return jnp.zeros(spec.shape, spec.dtype)
+        return jax.random.wrap_key_data(stored[name]) if _is_key(spec) else stored[name]
+
+    return LoadedRun(config, jax.tree_util.tree_map_with_path(fill, like), meta)
+
+
+def seed_keys(seed: int, seeds: int) -> jax.Array:
+    """The key of one run, or the keys ``[seeds]`` of several: those of ``seed, seed + 1, ...``."""
+    return jax.random.key(seed) if seeds == 1 else jax.vmap(jax.random.key)(seed + jnp.arange(seeds))
+
+
+def _check_fit(stored: Any, wanted: dict[str, Any], path: Path) -> None:
+    """Raises unless the stored arrays have the names, shapes and dtypes of ``wanted``."""
+    found = {name: f"{x.dtype}{list(x.shape)}" for name, x in dict(stored).items()}
+    here = {name: f"{x.dtype}{list(x.shape)}" for name, x in wanted.items()}
+    for name in sorted(found.keys() | here.keys()):
+        if found.get(name) != here.get(name):
+            raise ValueError(
+                f"checkpoint {str(path)!r} is of another config or version: "
+                f"{name} is {found.get(name, 'missing')} there and {here.get(name, 'missing')} here"
+            )

@@ -1,0 +1,238 @@
+"""The command line ``rgrl``: train, evaluate, resume, plot, watch, list."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import sys
+import time
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from rgrl_jax.algos.base import list_algorithms
+from rgrl_jax.algos.config import nearest
+from rgrl_jax.algos.rgrl_config import RGRLConfig
+from rgrl_jax.envs.registry import list_envs
+from rgrl_jax.experiment import jobs
+from rgrl_jax.models.base import list_models
+from rgrl_jax.presets import PRESETS, list_presets, preset
+
+Positional = tyro.conf.Positional
+
+
+@dataclasses.dataclass
+class Output:
+    """How a command answers.
+
+    Attributes:
+      json: print one JSON object on standard output and nothing else there.
+      debug: show the traceback of an error.
+    """
+
+    json: bool = False
+    debug: bool = False
+
+
+@dataclasses.dataclass
+class Evaluate(Output):
+    """Play noiseless episodes with the last checkpoint of a run.
+
+    Example: rgrl evaluate runs/demo --episodes 20
+
+    Attributes:
+      run: a run folder.
+      episodes: episodes to play.
+      seed: of the episodes.
+    """
+
+    run: Positional[Path] = Path("runs/demo")
+    episodes: int = 100
+    seed: int = 0
+
+
+@dataclasses.dataclass
+class Resume(Output):
+    """Go on with a run from its last checkpoint, as if it had never stopped.
+
+    A run that stopped because it had met its goal goes on without stopping there again.
+
+    Example: rgrl resume runs/demo --episodes 60
+
+    Attributes:
+      run: a run folder.
+      episodes: training episodes in all; by default those first planned.
+    """
+
+    run: Positional[Path] = Path("runs/demo")
+    episodes: int | None = None
+
+
+@dataclasses.dataclass
+class Plot(Output):
+    """Draw the learning curve of a run.
+
+    Example: rgrl plot runs/demo --out curve.pdf
+
+    Attributes:
+      run: a run folder.
+      out: the picture to write; curve.png in the run folder by default.
+    """
+
+    run: Positional[Path] = Path("runs/demo")
+    out: Path | None = None
+
+
+@dataclasses.dataclass
+class Watch(Output):
+    """Play one noiseless episode and draw it as a GIF.
+
+    Example: rgrl watch runs/demo
+
+    Attributes:
+      run: a run folder.
+      out: the GIF to write; watch.gif in the run folder by default.
+      seed: of the episode.
+      frames: frames at most.
+    """
+
+    run: Positional[Path] = Path("runs/demo")
+    out: Path | None = None
+    seed: int = 0
+    frames: int = 200
+
+
+@dataclasses.dataclass
+class List(Output):
+    """List environments, presets, models and algorithms."""
+
+
+TRAIN_DOC = """Train an agent, and keep its numbers, curve and checkpoint in a run folder.
+
+Examples: rgrl train CartPole-v1 --out runs/demo
+          rgrl train Pendulum-v1 --seeds 8 --episodes 10 --plan-lr 0.1
+
+Attributes:
+  env: a registered environment, see rgrl list.
+  algo: the algorithm.
+  preset: where the other settings come from; see rgrl list.
+  seed: decides the whole run.
+  seeds: runs trained in lockstep, of seeds seed, seed + 1, ...
+  out: the run folder; runs/ENV-PRESET-SEED by default.
+  overwrite: replace an earlier run in that folder.
+  early_stop: stop once the goal of the environment is met over 10 noiseless episodes.
+  eval_episodes: noiseless episodes after training.
+  chunk: training episodes between two looks at the run; Ctrl-C loses at most one chunk.
+"""
+
+
+def train_type(config: Any, name: str) -> type:
+    """The arguments of ``rgrl train``: its own, and every field of the config with its default."""
+    fields: list[tuple[str, Any, Any]] = [
+        ("env", Positional[str], dataclasses.MISSING),
+        ("algo", str, "rgrl"),
+        ("preset", str, name),
+        ("seed", int, 0),
+        ("seeds", int, 1),
+        ("out", Path | None, None),
+        ("overwrite", bool, False),
+        ("early_stop", bool, True),
+        ("eval_episodes", int, 100),
+        ("chunk", int, 1),
+    ]
+    fields += [(f.name, f.type, f.default) for f in dataclasses.fields(Output)]
+    hints = typing.get_type_hints(type(config))
+    settings = [f.name for f in dataclasses.fields(config) if f.name != "env_id"]
+    fields += [(field, hints[field], getattr(config, field)) for field in settings]
+    docs = [inspect.cleandoc(str(x.__doc__)).split("Attributes:\n")[1] for x in (Output, type(config))]
+    made = dataclasses.make_dataclass(
+        "Train", [(n, t) if d is dataclasses.MISSING else (n, t, dataclasses.field(default=d)) for n, t, d in fields]
+    )
+    made.__doc__ = TRAIN_DOC + "\n".join(docs)
+    return made
+
+
+def parse(argv: Sequence[str]) -> Any:
+    """Turns arguments into a command. The preset decides the defaults, so it is looked up first.
+
+    Raises:
+      ValueError: no such preset for this environment.
+      SystemExit: of tyro, for ``--help`` and for arguments that do not fit.
+    """
+    env = next((word for word in argv if word in list_envs()), "CartPole-v1")
+    words = [word for argument in argv for word in argument.split("=", 1)]
+    name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else "tuned"
+    config: Any = RGRLConfig()
+    if argv and argv[0] == "train":
+        config = preset(env, name)
+    commands = {"train": train_type(config, name)}
+    commands |= {x.__name__.lower(): x for x in (Evaluate, Resume, Plot, Watch, List)}
+    union = typing.Union[tuple(Annotated[t, tyro.conf.subcommand(n)] for n, t in commands.items())]  # noqa: UP007
+    return tyro.cli(union, args=list(argv), prog="rgrl", description="Agents that deduce their actions.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns 0, 2 for an error in what was asked, or 130 after Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    start = time.perf_counter()
+    try:
+        command = parse(argv)
+        answer = _dispatch(command, Console(stderr=command.json), start)
+        if command.json:
+            print(json.dumps(answer))
+        return 0
+    except (ValueError, OSError, FloatingPointError) as error:
+        if "--debug" in argv:
+            raise
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; go on with: rgrl resume RUN")
+        return 130
+
+
+def _dispatch(command: Any, console: Console, start: float) -> Any:
+    table: dict[str, Callable[[Any, Console, float], Any]] = {
+        "Train": _train,
+        "Evaluate": lambda c, console, _: jobs.evaluate(console, c.run, c.episodes, c.seed),
+        "Resume": lambda c, console, start: jobs.resume(console, c.run, c.episodes, start),
+        "Plot": lambda c, console, _: jobs.plot(console, c.run, c.out),
+        "Watch": lambda c, console, _: jobs.watch(console, c.run, c.out, c.seed, c.frames),
+        "List": lambda c, console, _: _list(console),
+    }
+    return table[type(command).__name__](command, console, start)
+
+
+def _train(command: Any, console: Console, start: float) -> Any:
+    if command.algo not in list_algorithms():
+        raise ValueError(f"algo = {command.algo!r} is unknown; nearest: {nearest(command.algo, list_algorithms())}")
+    names = {f.name for f in dataclasses.fields(RGRLConfig)} - {"env_id"}
+    config = preset(command.env, command.preset, **{name: getattr(command, name) for name in names})
+    folder = command.out or Path("runs") / f"{command.env}-{command.preset}-{command.seed}"
+    options = {
+        name: getattr(command, name) for name in ("preset", "seed", "seeds", "chunk", "early_stop", "eval_episodes")
+    }
+    return jobs.train(console, config, folder, options, overwrite=command.overwrite, start=start)
+
+
+def _list(console: Console) -> dict[str, Any]:
+    answer = {
+        "environments": list_envs(),
+        "presets": list_presets(),
+        "models": list_models(),
+        "algorithms": list(list_algorithms()),
+    }
+    console.print("environments and their presets")
+    for env in answer["environments"]:
+        console.print(f"  {env:26s}{', '.join(name for name in PRESETS if env in PRESETS[name])}", highlight=False)
+    console.print(f"models: {', '.join(answer['models'])}\nalgorithms: {', '.join(answer['algorithms'])}")
+    return answer
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,158 @@
+"""The run folder: config.json, metrics.csv, summary.json, curve.png and checkpoints/."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rgrl_jax
+from rgrl_jax.algos.base import list_algorithms
+from rgrl_jax.algos.config import check_names, nearest
+from rgrl_jax.types import Metrics
+
+FORMAT_VERSION = 1
+CONFIG, METRICS, SUMMARY, CURVE, CHECKPOINTS = (
+    "config.json",
+    "metrics.csv",
+    "summary.json",
+    "curve.png",
+    "checkpoints",
+)
+COLUMNS = ("seed", *(field.name for field in dataclasses.fields(Metrics)))
+
+
+def create(folder: Path, *, overwrite: bool = False) -> None:
+    """Makes an empty run folder; with ``overwrite`` the files of an earlier run go, and nothing else.
+
+    Raises:
+      FileExistsError: there is something in it.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not overwrite or not folder.is_dir():
+            raise FileExistsError(f"out = {str(folder)!r} exists and is not empty; choose another or add --overwrite")
+        for name in (CONFIG, METRICS, SUMMARY, CURVE):
+            (folder / name).unlink(missing_ok=True)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes beside the target and renames, so that a reader never sees half a file."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def write_config(folder: Path, config: Any, meta: dict[str, Any]) -> None:
+    """Records what is needed to build the run again; ``meta`` holds at least ``seed`` and ``seeds``."""
+    names = {config_type: name for name, config_type in list_algorithms().items()}
+    content = {
+        "format_version": FORMAT_VERSION,
+        "rgrl_jax": rgrl_jax.__version__,
+        "algo": names[type(config)],
+        **meta,
+        "config": {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)},
+    }
+    write_json(folder / CONFIG, content)
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if hasattr(value, "dtype") else value
+
+
+def read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Returns the config of a run folder and the rest of its config.json.
+
+    Raises:
+      FileNotFoundError: not a run folder.
+      ValueError: written by a version with another format, algorithm or fields.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(folder)!r} is not a run folder: it has no {CONFIG}")
+    try:
+        meta = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if meta.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version = {meta.get('format_version')!r}, written by rgrl_jax "
+            f"{meta.get('rgrl_jax')}; this is {rgrl_jax.__version__}, which reads version {FORMAT_VERSION}"
+        )
+    algorithms = list_algorithms()
+    if meta["algo"] not in algorithms:
+        raise ValueError(f"algo = {meta['algo']!r} in {path} is unknown; nearest: {nearest(meta['algo'], algorithms)}")
+    config_type = algorithms[meta["algo"]]
+    check_names(config_type, meta["config"])
+    missing = {f.name for f in dataclasses.fields(config_type)} - set(meta["config"])
+    if missing:
+        raise ValueError(f"{path} lacks the fields {', '.join(sorted(missing))}: it is of another version")
+    config = config_type(**meta.pop("config"))
+    config.validate()
+    return config, meta
+
+
+def append_metrics(folder: Path, metrics: Metrics, seed: int) -> None:
+    """Appends rows to metrics.csv, one per seed and episode.
+
+    Args:
+      folder: the run folder.
+      metrics: leaves ``[seeds, episodes]``.
+      seed: of the first row; the others follow.
+    """
+    path = folder / METRICS
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if fresh:
+            writer.writerow(COLUMNS)
+        for j in range(metrics.episode.shape[1]):
+            for i in range(metrics.episode.shape[0]):
+                writer.writerow([seed + i, *(np.asarray(x)[i, j].item() for x in dataclasses.astuple(metrics))])
+
+
+def read_metrics(folder: Path) -> Metrics:
+    """The table of metrics.csv as `Metrics` with NumPy leaves ``[seeds, episodes]``.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: its columns are not ours, or seeds have different numbers of rows.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(folder)!r} has no {METRICS}: nothing was trained there yet")
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    if tuple(header) != COLUMNS:
+        raise ValueError(f"{path} has the columns {', '.join(header)}; expected {', '.join(COLUMNS)}")
+    seeds = len({row[0] for row in rows})
+    if not rows or len(rows) % seeds:
+        raise ValueError(f"{path} holds {len(rows)} rows for {seeds} seeds: some are missing")
+    table = np.array([[float(x == "True") if x in ("True", "False") else float(x) for x in row] for row in rows])
+    return Metrics(*table.reshape(-1, seeds, len(COLUMNS)).transpose(2, 1, 0)[1:])
+
+
+def trim_metrics(folder: Path, episodes: int) -> None:
+    """Drops rows of episodes after ``episodes``, which a killed run wrote after its last checkpoint."""
+    path = folder / METRICS
+    if not path.is_file():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    column = COLUMNS.index("episode")
+    kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[column]) <= episodes]
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(lines[:1] + kept))
+    os.replace(temporary, path)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """summary.json, or an empty dict if the run has not ended yet."""
+    path = folder / SUMMARY
+    return dict(json.loads(path.read_text())) if path.is_file() else {}

@@ -1,0 +1,247 @@
+"""What the commands of the command line do, each as one function that answers with plain data."""
+
+from __future__ import annotations
+
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from rich.console import Console
+
+import rgrl_jax
+from rgrl_jax import training
+from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.experiment import callbacks, checkpoint, folder as folders, plotting, rendering
+from rgrl_jax.experiment.runner import run
+from rgrl_jax.experiment.stats import bootstrap_interval, iqm
+
+
+class _Watcher(callbacks.Callback):
+    """Remembers what the summary needs of a run."""
+
+    def begin(self, run: Any) -> None:
+        self.run = run
+
+
+def train(
+    console: Console,
+    config: Any,
+    folder: Path,
+    options: dict[str, Any],
+    *,
+    overwrite: bool,
+    start: float,
+) -> dict[str, Any]:
+    """Trains from the beginning; the last evaluation, the curve and the summary follow.
+
+    Args:
+      console: where to tell what happens.
+      config: the config.
+      folder: the run folder.
+      options: preset, seed, seeds, chunk, early_stop, eval_episodes.
+      overwrite: replace an earlier run in the folder.
+      start: ``time.perf_counter()`` when the command began.
+
+    Raises:
+      ValueError: a setting is out of range.
+      FileExistsError: the folder is not empty.
+    """
+    for name in ("seeds", "chunk", "eval_episodes"):
+        if options[name] < 1:
+            raise ValueError(f"{name} = {options[name]} must be at least 1")
+    if not 0 <= options["seed"] < 2**32:
+        raise ValueError(f"seed = {options['seed']} must be in 0..{2**32 - 1}")
+    config.validate()
+    folders.create(folder, overwrite=overwrite)
+    key = checkpoint.seed_keys(options["seed"], options["seeds"])
+    return _run(console, key, config, None, folder, options, start)
+
+
+def resume(console: Console, folder: Path, episodes: int | None, start: float) -> dict[str, Any]:
+    """Goes on from the last checkpoint to the planned, or the given, number of episodes."""
+    config, state, meta = checkpoint.load_run(folder)
+    if episodes is not None:
+        config = config.replace(episodes=episodes)
+    summary = folders.read_summary(folder)
+    if summary.get("stopped"):  # the goal was met, and yet more is wanted
+        meta["early_stop"] = False
+    done = int(np.max(state.episode))
+    if done >= config.episodes:
+        raise ValueError(f"episodes = {config.episodes} must be more than the {done} already trained")
+    console.print(f"resuming at episode {done}")
+    return _run(console, None, config, state, folder, meta, start)
+
+
+def _run(
+    console: Console,
+    key: Any,
+    config: Any,
+    state: Any,
+    folder: Path,
+    options: dict[str, Any],
+    start: float,
+) -> dict[str, Any]:
+    meta = {name: options[name] for name in ("preset", "seed", "chunk", "early_stop", "eval_episodes")}
+    watcher = _Watcher()
+    calls = [
+        watcher,
+        callbacks.Progress(console if console.stderr else Console(stderr=True)),
+        callbacks.CSVLog(folder, options["seed"]),
+        callbacks.Checkpoint(folder, meta=meta),
+        *([callbacks.StopAtGoal()] if options["early_stop"] else []),
+    ]
+    several = f" x {options['seeds']} seeds" if options["seeds"] > 1 else ""
+    console.print(f"{config.describe()}{several}", highlight=False, soft_wrap=True)
+    console.print(f"on {_device()}, into {folder}", highlight=False, soft_wrap=True)
+    state, _ = run(key, config, state=state, chunk=options["chunk"], callbacks=calls)
+    status = watcher.run
+    goal = make_spec(config.env_id, config.max_steps).goal
+    title = f"{config.env_id}, {options['preset']}"
+    plotting.plot_learning(folders.read_metrics(folder), title=title, goal=goal, path=folder / folders.CURVE)
+
+    returns, compiling, playing = _evaluate(training.evaluation_key(state), state, config, options["eval_episodes"])
+    seconds = {
+        "compile": status.seconds["compile"] + compiling,
+        "train": status.seconds["train"] + status.seconds["callbacks"],
+        "evaluate": playing,
+        "total": time.perf_counter() - start,
+    }
+    summary = {
+        "env": config.env_id,
+        "algo": "rgrl",
+        "preset": options["preset"],
+        "seed": options["seed"],
+        "seeds": options["seeds"],
+        "episodes": status.episode,
+        "env_steps": int(np.sum(state.env_steps)),
+        "goal": goal,
+        "stopped": status.stopped,
+        "evaluation": _scores(returns),
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "device": _device(),
+        "versions": _versions(),
+        "folder": str(folder),
+    }
+    folders.write_json(folder / folders.SUMMARY, summary)
+    _tell(console, summary)
+    return summary
+
+
+def _tell(console: Console, summary: dict[str, Any]) -> None:
+    scores, seconds = summary["evaluation"], summary["seconds"]
+    if summary["stopped"]:
+        console.print(f"stopped after {summary['episodes']} episodes: {summary['stopped']}")
+    console.print(
+        f"evaluation over {scores['episodes']} noiseless episodes: mean return {scores['mean_return']:.1f}, "
+        f"lowest {scores['min_return']:.1f}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(
+        f"{summary['env_steps']:,} env steps in {summary['episodes']} episodes; seconds: compile "
+        f"{seconds['compile']:.1f}, train {seconds['train']:.1f}, evaluate {seconds['evaluate']:.1f}, "
+        f"total {seconds['total']:.1f}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(f"kept in {summary['folder']}; see also: rgrl watch {summary['folder']}", soft_wrap=True)
+
+
+def evaluate(console: Console, folder: Path, episodes: int, seed: int) -> dict[str, Any]:
+    """Plays noiseless episodes with the last checkpoint."""
+    if episodes < 1:
+        raise ValueError(f"episodes = {episodes} must be at least 1")
+    config, state, meta = checkpoint.load_run(folder)
+    key = jax.random.key(seed)
+    if meta["seeds"] > 1:
+        key = jnp.broadcast_to(key, (meta["seeds"],))
+    returns, compiling, playing = _evaluate(key, state, config, episodes)
+    answer = {
+        "env": config.env_id,
+        "seed": seed,
+        "trained_episodes": int(np.max(state.episode)),
+        **_scores(returns),
+        "seconds": {"compile": round(compiling, 3), "evaluate": round(playing, 3)},
+    }
+    console.print(
+        f"{config.env_id} after {answer['trained_episodes']} training episodes: mean return "
+        f"{answer['mean_return']:.1f}, lowest {answer['min_return']:.1f} over {episodes} noiseless episodes",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return answer
+
+
+def _evaluate(key: Any, state: Any, config: Any, episodes: int) -> tuple[np.ndarray[Any, Any], float, float]:
+    """Returns ``[episodes]`` or ``[seeds, episodes]``, and the seconds of compiling and of playing."""
+
+    def returns(key: Any, state: Any, config: Any) -> Any:
+        return training.evaluate(key, state, config, episodes)
+
+    program = jax.vmap(returns, in_axes=(0, 0, None)) if state.episode.ndim else returns
+    start = time.perf_counter()
+    compiled = jax.jit(program).lower(key, state, config).compile()
+    middle = time.perf_counter()
+    values = np.asarray(compiled(key, state, config))
+    return values, middle - start, time.perf_counter() - middle
+
+
+def _scores(returns: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Statistics of returns ``[episodes]`` or ``[seeds, episodes]``."""
+    scores: dict[str, Any] = {
+        "episodes": returns.shape[-1],
+        "mean_return": float(returns.mean()),
+        "min_return": float(returns.min()),
+        "returns": returns.tolist(),
+    }
+    if returns.ndim == 2:
+        means = returns.mean(axis=1)
+        scores["mean_return_per_seed"] = means.tolist()
+        scores["iqm"], scores["iqm_interval_95"] = float(iqm(means)), list(bootstrap_interval(means))
+    return scores
+
+
+def plot(console: Console, folder: Path, out: Path | None) -> dict[str, Any]:
+    """Draws the learning curve from metrics.csv."""
+    config, meta = folders.read_config(folder)
+    out = out or folder / folders.CURVE
+    plotting.plot_learning(
+        folders.read_metrics(folder),
+        title=f"{config.env_id}, {meta['preset']}",
+        goal=make_spec(config.env_id, config.max_steps).goal,
+        path=out,
+    )
+    console.print(f"drawn: {out}", soft_wrap=True)
+    return {"picture": str(out)}
+
+
+def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: int) -> dict[str, Any]:
+    """Draws one episode of the last checkpoint; of the first seed if there are several."""
+    if frames < 1:
+        raise ValueError(f"frames = {frames} must be at least 1")
+    config, state, meta = checkpoint.load_run(folder)
+    if meta["seeds"] > 1:
+        state = jax.tree.map(lambda x: x[0], state)
+    out = out or folder / "watch.gif"
+    score, length = rendering.render_episode(jax.random.key(seed), state, config, out, max_frames=frames)
+    console.print(f"drawn: {out}, an episode of {length} steps and return {score:.1f}", soft_wrap=True)
+    return {"gif": str(out), "episode_return": score, "episode_length": length}
+
+
+def _device() -> str:
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        return f"{jax.device_count()} x {device.device_kind}"
+    return f"cpu ({platform.machine()}, {len(__import__('os').sched_getaffinity(0))} cores)"
+
+
+def _versions() -> dict[str, str]:
+    packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
+    return {"rgrl_jax": rgrl_jax.__version__, "python": platform.python_version()} | {
+        name: metadata.version(name) for name in packages
+    }

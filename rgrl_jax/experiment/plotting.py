@@ -1,0 +1,77 @@
+"""Pictures of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rgrl_jax.experiment.stats import bootstrap_interval, iqm
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe and Ito's, safe for the colour-blind
+
+
+def plot_learning(
+    metrics: Any, *, title: str = "", goal: float | None = None, path: str | Path | None = None
+) -> Figure:
+    """Draws return, model loss and planning over episodes.
+
+    One thin line per seed; with three or more seeds their interquartile mean and its 95 % bootstrap interval.
+
+    Args:
+      metrics: `Metrics` with leaves ``[episodes]`` or ``[seeds, episodes]``.
+      title: above the picture.
+      goal: a dashed line in the return panel.
+      path: where to save, if anywhere; the suffix decides the format.
+
+    Returns:
+      The matplotlib figure, drawn without pyplot, so nothing has to be closed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 6.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
+    _lines(top, metrics, "episode_return", BLUE)
+    top.set_ylabel("episode return")
+    if goal is not None:
+        top.axhline(goal, color="0.3", linestyle="--", linewidth=1, label=f"goal {goal:g}")
+    top.legend(loc="best", frameon=False)
+    _lines(middle, metrics, "model_loss", ORANGE)
+    middle.set_yscale("log")
+    middle.set_ylabel("model loss")
+    _lines(bottom, metrics, "plan_loss", GREEN, mask="plan_loss")
+    bottom.set_ylabel("plan loss")
+    bottom.set_xlabel("training episode")
+    for axis in (top, middle, bottom):
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    return figure
+
+
+def _lines(axis: Any, metrics: Any, name: str, color: str, mask: str | None = None) -> None:
+    """One line per seed, and the interquartile mean with its interval where there are three or more."""
+    values = np.atleast_2d(np.asarray(getattr(metrics, name), np.float64))
+    if mask is not None:  # nothing was planned in warm-up episodes
+        values = np.where(values == 0, np.nan, values)
+    x = np.atleast_2d(metrics.episode)[0]
+    alone = len(values) < 3
+    for i, row in enumerate(values):
+        label = "each seed" if i == 0 and len(values) > 1 else None
+        axis.plot(x, row, color=color, linewidth=1.8 if alone else 0.6, alpha=1.0 if alone else 0.35, label=label)
+    if alone:
+        return
+    known = [row[np.isfinite(row)] for row in values.T]
+    middle = [iqm(row) if row.size else np.nan for row in known]
+    band = [bootstrap_interval(row, resamples=500) if row.size else (np.nan, np.nan) for row in known]
+    axis.plot(x, middle, color=color, linewidth=2, label=f"interquartile mean of {len(values)} seeds")
+    axis.fill_between(x, *np.transpose(band), color=color, alpha=0.2, linewidth=0, label="95 % interval")

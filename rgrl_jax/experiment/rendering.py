@@ -1,0 +1,63 @@
+"""GIFs of an agent at work, through gymnax's renderer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from rgrl_jax import training
+from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.rollout import env_states
+from rgrl_jax.types import Key
+
+DRAWABLE = (
+    "Acrobot-v1",
+    "CartPole-v1",
+    "Catch-bsuite",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Pendulum-v1",
+)
+
+
+def render_episode(
+    key: Key, state: Any, config: Any, path: str | Path, *, max_frames: int = 200
+) -> tuple[float, int]:
+    """Plays one noiseless episode and draws it as a GIF.
+
+    Args:
+      key: decides the episode.
+      state: train state of one run.
+      config: its config.
+      path: the GIF to write.
+      max_frames: frames drawn at most; longer episodes are cut.
+
+    Returns:
+      The episode's return and length.
+
+    Raises:
+      ValueError: gymnax cannot draw this environment, or the path is not a GIF.
+    """
+    path = Path(path)
+    spec = make_spec(config.env_id, config.max_steps)
+    if path.suffix != ".gif":
+        raise ValueError(f"path = {str(path)!r} must end in .gif")
+    if spec.render is None or config.env_id not in DRAWABLE:
+        raise ValueError(f"env_id = {config.env_id!r} cannot be drawn by gymnax; those that can: {', '.join(DRAWABLE)}")
+    episode = jax.jit(lambda k, s, c: training.play(k, s, c, 1))(key, state, config)
+    states = jax.jit(lambda k, e: env_states(k, spec, e))(key, episode)
+    length = int(episode.length[0])
+    frames = [jax.tree.map(lambda x, t=t: np.asarray(x)[t, 0], states) for t in range(min(length + 1, max_frames))]
+
+    import matplotlib
+
+    matplotlib.use("Agg")  # no window: only the file is wanted
+    from gymnax.visualize import Visualizer
+
+    env, params = spec.render()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Visualizer(env, params, frames, None).animate(str(path))
+    return float(episode.episode_return[0]), length

@@ -1,0 +1,147 @@
+"""`run`: the host loop over compiled chunks of `train`, with callbacks between them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rgrl_jax import training
+from rgrl_jax.experiment.callbacks import Callback
+from rgrl_jax.types import Key, Metrics
+
+_WATCHED = ("episode_return", "model_loss", "plan_loss", "plan_movement")
+
+
+@dataclasses.dataclass
+class Run:
+    """A run in progress, as callbacks see it.
+
+    Attributes:
+      config: its config.
+      state: the train state after the last chunk; leaves ``[N, ...]`` for ``N`` seeds.
+      batched: whether there is an axis of seeds.
+      episode: episodes trained so far.
+      planned: training episodes in all.
+      chunk: `Metrics` of the last chunk, NumPy arrays ``[N, episodes]``; ``N = 1`` for a single run.
+      stopped: set it to say why the run should end here.
+      checkpoint: the newest checkpoint, if any.
+      seconds: spent compiling, training and in callbacks.
+    """
+
+    config: Any
+    state: Any
+    batched: bool
+    episode: int
+    planned: int
+    chunk: Metrics | None = None
+    stopped: str = ""
+    checkpoint: Path | None = None
+    seconds: dict[str, float] = dataclasses.field(
+        default_factory=lambda: {"compile": 0.0, "train": 0.0, "callbacks": 0.0}
+    )
+
+    @contextlib.contextmanager
+    def clock(self, name: str) -> Iterator[None]:
+        """Adds the time spent inside to ``seconds[name]``."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - start
+
+
+def run(
+    key: Key | None,
+    config: Any,
+    *,
+    state: Any | None = None,
+    chunk: int = 1,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[Any, Metrics]:
+    """Trains in chunks until ``config.episodes``; the numbers are those of `train`.
+
+    Args:
+      key: decides the whole run; keys ``[N]`` train ``N`` seeds in lockstep. Not used with ``state``.
+      config: an algorithm's config.
+      state: where to continue; None starts anew.
+      chunk: episodes per compiled program; between chunks the callbacks see the run.
+      callbacks: called in order.
+
+    Returns:
+      The last state, and `Metrics` of what was trained now as NumPy arrays ``[episodes]`` or ``[N, episodes]``.
+
+    Raises:
+      ValueError: a field of the config or an argument is out of range.
+      FloatingPointError: a loss or a plan is not finite; names the episode and the last good checkpoint.
+    """
+    config.validate()
+    if chunk < 1:
+        raise ValueError(f"chunk = {chunk} must be at least 1")
+    status = _begin(key, config, state)
+    if status.episode >= status.planned:
+        raise ValueError(f"episodes = {status.planned} must be more than the {status.episode} already trained")
+    history: list[Metrics] = []
+    programs: dict[int, Callable[..., Any]] = {}
+    try:
+        for callback in callbacks:
+            callback.begin(status)
+        while status.episode < status.planned and not status.stopped:
+            length = min(chunk, status.planned - status.episode)
+            if length not in programs:
+                with status.clock("compile"):
+                    programs[length] = _compile(status, length)
+            with status.clock("train"):
+                history.append(_advance(status, programs[length]))
+            with status.clock("callbacks"):
+                for callback in callbacks:
+                    callback.after_chunk(status)
+    finally:
+        for callback in callbacks:
+            callback.end(status)
+    metrics = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *history)
+    return status.state, metrics if status.batched else jax.tree.map(lambda x: x[0], metrics)
+
+
+def _begin(key: Key | None, config: Any, state: Any | None) -> Run:
+    if state is not None:
+        state = jax.tree.map(jnp.copy, state)  # chunks give their memory away; the caller's state stays
+    elif key is None:
+        raise ValueError("key = None needs a state to continue from")
+    else:
+        start = training.init if key.ndim == 0 else jax.vmap(training.init, in_axes=(0, None))
+        state = jax.jit(start)(key, config)
+    return Run(config, state, state.episode.ndim == 1, int(np.max(state.episode)), config.episodes)
+
+
+def _compile(status: Run, length: int) -> Callable[..., Any]:
+    """The program for a chunk of ``length`` episodes, ready to run."""
+
+    def advance(state: Any, config: Any) -> tuple[Any, Metrics]:
+        return training.train(None, config, state, length)
+
+    program = jax.vmap(advance, in_axes=(0, None)) if status.batched else advance
+    return jax.jit(program, donate_argnums=0).lower(status.state, status.config).compile()
+
+
+def _advance(status: Run, program: Callable[..., Any]) -> Metrics:
+    """Trains one chunk, and makes sure that nothing went wrong before anybody keeps it."""
+    state, metrics = jax.block_until_ready(program(status.state, status.config))
+    metrics = jax.tree.map(lambda x: np.atleast_2d(np.asarray(x)), metrics)
+    for name in _WATCHED:
+        bad = np.argwhere(~np.isfinite(getattr(metrics, name)))
+        if bad.size:
+            seed, step = bad[np.argmin(bad[:, 1])]
+            which = f" of run {seed}" if status.batched else ""
+            kept = f"the last good checkpoint is {str(status.checkpoint)!r}" if status.checkpoint else "no checkpoint"
+            raise FloatingPointError(
+                f"{name} = {getattr(metrics, name)[seed, step]} in episode {metrics.episode[seed, step]}{which} "
+                f"is not finite; {kept}"
+            )
+    status.state, status.chunk, status.episode = state, metrics, int(metrics.episode.max())
+    return metrics
