@@ -1,10 +1,10 @@
 """rgrl_jax: agents that deduce their actions by gradient descent on the inputs of an ensemble.
 
-    import jax, rgrl_jax as rgrl
+import jax, rgrl_jax as rgrl
 
-    config = rgrl.preset("CartPole-v1")
-    state, metrics = jax.jit(rgrl.train)(jax.random.key(0), config)
-    returns = rgrl.evaluate(jax.random.key(1), state, config, num_episodes=100)
+config = rgrl.preset("CartPole-v1")
+state, metrics = jax.jit(rgrl.train)(jax.random.key(0), config)
+returns = rgrl.evaluate(jax.random.key(1), state, config, num_episodes=100)
 """
 
 __version__ = "0.1.0"

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rgrl_jax.types import Array, Box, Discrete, Space
+from rgrl_jax.types import Array, Box, Discrete, Scalar, Space
 
 
-def thermometer(value: Array, low: Array, high: Array, bins: int) -> Array:
+def thermometer(value: Array, low: Scalar, high: Scalar, bins: int) -> Array:
     """Encodes numbers as bars: of ``bins`` entries the first ``k`` are +1, the others -1.
 
     ``k = clip(floor((value - low) / ((high - low) / bins)) + 1, 0, bins)``, so ``value == low`` lights
@@ -34,12 +34,12 @@ def thermometer(value: Array, low: Array, high: Array, bins: int) -> Array:
     return jnp.where(jnp.arange(bins) < lit[..., None], 1.0, -1.0).astype(jnp.float32)
 
 
-def scale(value: Array, low: Array, high: Array) -> Array:
+def scale(value: Array, low: Scalar, high: Scalar) -> Array:
     """Maps ``low..high`` linearly to -1..1; values outside are not clipped. Same shape, float32."""
     return (2.0 * (value - low) / (high - low) - 1.0).astype(jnp.float32)
 
 
-def unscale(value: Array, low: Array, high: Array) -> Array:
+def unscale(value: Array, low: Scalar, high: Scalar) -> Array:
     """Inverse of `scale`: maps -1..1 to ``low..high``. Same shape."""
     return low + 0.5 * (value + 1.0) * (high - low)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from rgrl_jax.models.base import Model
-from rgrl_jax.types import Array, Params, PyTree, Window
+from rgrl_jax.types import Array, Params, PyTree, Scalar, Window
 
 
 class Errors(NamedTuple):
@@ -20,7 +20,7 @@ class Errors(NamedTuple):
     summed_reward: Array
 
 
-def make_optimizer(name: str, learning_rate: Array, clip_norm: Array) -> optax.GradientTransformation:
+def make_optimizer(name: str, learning_rate: Scalar, clip_norm: Scalar) -> optax.GradientTransformation:
     """``"sgd"`` (the reference's) or ``"adam"``, after clipping by global norm. Arguments may be traced."""
     step = {"sgd": optax.sgd, "adam": optax.adam}[name](learning_rate)
     return optax.chain(optax.clip_by_global_norm(clip_norm), step)
@@ -33,9 +33,7 @@ def window_errors(model: Model, params: Params, window: Window) -> Errors:
     steps = jnp.maximum(window.mask.sum(), 1.0)
     reward = jnp.square(predicted.reward - window.rewards) * window.mask[:, None]
     state = jnp.square(predicted.state - window.states) * window.mask[:, None]
-    return Errors(
-        reward.sum() / (steps * reward.shape[-1]), state.sum() / (steps * state.shape[-1]), reward.sum()
-    )
+    return Errors(reward.sum() / (steps * reward.shape[-1]), state.sum() / (steps * state.shape[-1]), reward.sum())
 
 
 def init(params: PyTree, optimizer: optax.GradientTransformation) -> PyTree:
@@ -49,7 +47,7 @@ def update(
     params: PyTree,
     opt_state: PyTree,
     windows: Window,
-    state_weight: Array | float = 1.0,
+    state_weight: Scalar = 1.0,
 ) -> tuple[PyTree, PyTree, Array, Array]:
     """One gradient step of every member on its own batch.
 

@@ -15,11 +15,12 @@ from flax import struct
 from rgrl_jax.encoding import Codec
 from rgrl_jax.types import Array, History, Key, Window
 
+Shaped = Array | jax.ShapeDtypeStruct
+
 DEDUPE = ("none", "window", "components")
 
 
-@struct.dataclass
-class ReplayState:
+class ReplayState(struct.PyTreeNode):
     """Stored steps; every field has ``C`` rows, except the two counters.
 
     Attributes:
@@ -48,7 +49,7 @@ class ReplayState:
     episodes: Array
 
 
-def init(obs: Array, action: Array, *, capacity: int, dedupe: str = "none") -> ReplayState:
+def init(obs: Shaped, action: Shaped, *, capacity: int, dedupe: str = "none") -> ReplayState:
     """An empty replay.
 
     Args:

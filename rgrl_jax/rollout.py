@@ -62,8 +62,10 @@ def rollout(key: Key, spec: EnvSpec, policy: Policy, *, num_envs: int = 1) -> Ep
 def _blank(spec: EnvSpec, obs: Array) -> Episode:
     """Empty buffers for as many environments as ``obs [N, ...]`` has rows, with ``obs`` in row 0."""
     n, rows = obs.shape[0], spec.max_steps + 1
-    is_box = isinstance(spec.action, Box)
-    action = jnp.zeros((rows, n, *spec.action.shape)) if is_box else jnp.zeros((rows, n), jnp.int32)
+    if isinstance(spec.action, Box):
+        action = jnp.zeros((rows, n, *spec.action.shape))
+    else:
+        action = jnp.zeros((rows, n), jnp.int32)
     return Episode(
         obs=jnp.zeros((rows, *obs.shape), obs.dtype).at[0].set(obs),
         action=action,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from rgrl_jax.types import Array
+from rgrl_jax.types import Array, Scalar
 
 
-def annealed_with_reset(step: Array, initial: Array, decay: Array, cycle: int) -> Array:
+def annealed_with_reset(step: Array, initial: Scalar, decay: Scalar, cycle: int) -> Array:
     """Exponential decay that starts anew every ``cycle`` steps.
 
     The paper's "annealing and reset" of the plan noise: ``initial * decay ** (step mod cycle)``.

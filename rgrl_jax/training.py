@@ -25,7 +25,7 @@ def init(key: Key, config: Any) -> Any:
 
 
 def train(
-    key: Key, config: Any, state: Any | None = None, num_episodes: int | None = None
+    key: Key | None, config: Any, state: Any | None = None, num_episodes: int | None = None
 ) -> tuple[Any, Metrics]:
     """Trains for a number of episodes: a pure function, ready for ``jit`` and ``vmap``.
 
@@ -33,7 +33,7 @@ def train(
     state of one to the next, changes no number.
 
     Args:
-      key: decides the whole run; not used when ``state`` is given.
+      key: decides the whole run; not used, and may be None, when ``state`` is given.
       config: an algorithm's config; its floats may be traced.
       state: where to continue; None starts anew.
       num_episodes: episodes to train now; None for ``config.episodes``. Static.
@@ -42,9 +42,12 @@ def train(
       The state after the last episode and `Metrics` with leaves ``[episodes]``.
 
     Raises:
-      ValueError: a field of the config is out of range.
+      ValueError: a field of the config is out of range, or neither key nor state is given.
     """
-    state = init(key, config) if state is None else state
+    if state is None:
+        if key is None:
+            raise ValueError("key = None needs a state to continue from")
+        state = init(key, config)
     step = get_algorithm(config).step
 
     def body(state: Any, _: None) -> tuple[Any, Metrics]:

@@ -59,6 +59,8 @@ class Box:
 
 
 Space = Discrete | Box
+Scalar = Array | float
+"""A number that may be traced."""
 
 
 class History(NamedTuple):
@@ -68,8 +70,7 @@ class History(NamedTuple):
     actions: Array
 
 
-@struct.dataclass
-class Window:
+class Window(struct.PyTreeNode):
     """One training sample: a present, what was done from there, and what came of it.
 
     Attributes:
@@ -97,8 +98,7 @@ class ModelOutput(NamedTuple):
     state: Array
 
 
-@struct.dataclass
-class PlanOutput:
+class PlanOutput(struct.PyTreeNode):
     """The result of planning, with what is needed to look inside.
 
     Attributes:
@@ -116,8 +116,7 @@ class PlanOutput:
     movement: Array
 
 
-@struct.dataclass
-class Episode:
+class Episode(struct.PyTreeNode):
     """``N`` episodes stepped together, rows ``0 .. length`` of a buffer of ``L + 1`` rows.
 
     Row ``t`` holds the observation before action ``t``; row ``length`` holds the last observation
@@ -147,8 +146,7 @@ class Episode:
         return self.reward.sum(axis=0)
 
 
-@struct.dataclass
-class Metrics:
+class Metrics(struct.PyTreeNode):
     """One row per episode; every field is a scalar, or ``[episodes]`` after ``train``.
 
     Attributes:

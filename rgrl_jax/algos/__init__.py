@@ -1,0 +1,1 @@
+"""Algorithms behind one interface, each with its config."""

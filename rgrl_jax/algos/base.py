@@ -39,10 +39,19 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"{self.env_id}: {self.episodes} episodes, at most {self.max_env_steps:,} env steps and "
-            f"{self.plans:,} plans of {self.plan_flops / 1e6:,.1f} MFLOP; {self.updates:,} updates per member, "
-            f"{self.learn_flops / 1e9:,.1f} GFLOP of learning per episode; {self.parameters:,} weights per member, "
-            f"{self.state_bytes / 1e6:,.1f} MB of state"
+            f"{self.plans:,} plans of {_si(self.plan_flops)}FLOP; {self.updates:,} updates per member, "
+            f"{_si(self.learn_flops)}FLOP of learning per episode; {self.parameters:,} weights per member, "
+            f"{_si(self.state_bytes)}B of state"
         )
+
+
+def _si(value: float) -> str:
+    """A number with its SI prefix, ``6.1 M``."""
+    for prefix in ("", "k", "M", "G", "T"):
+        if value < 1000 or prefix == "T":
+            break
+        value /= 1000
+    return f"{value:.3g} {prefix}"
 
 
 class Algorithm(NamedTuple):

@@ -25,8 +25,7 @@ from rgrl_jax.rollout import Policy, rollout
 from rgrl_jax.types import Array, Episode, History, Key, Metrics, PyTree, Window
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """Everything a run needs to go on; arrays only.
 
     Attributes:
@@ -132,9 +131,7 @@ def play(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> 
 def plan_noise(episode: Array, config: RGRLConfig) -> Array:
     """Half-width of the plan's start in an episode: annealed and reset, warm-up episodes not counted."""
     planned = jnp.maximum(episode - config.warmup_episodes, 0)
-    return schedules.annealed_with_reset(
-        planned, config.plan_noise, config.plan_noise_decay, config.plan_noise_cycle
-    )
+    return schedules.annealed_with_reset(planned, config.plan_noise, config.plan_noise_decay, config.plan_noise_cycle)
 
 
 def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array) -> Policy:
@@ -153,7 +150,7 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
             return _random_policy(config, key, episode, t)
 
         def planned() -> tuple[Array, PyTree]:
-            present = jax.vmap(codec.encode_state, in_axes=(0, None))(episode.obs[t], False)
+            present = jax.vmap(codec.encode_state, in_axes=(0, None))(episode.obs[t], jnp.bool_(False))
             history = _recent(episode, t, codec, config.history_length)
             steps, info = _plan_rows(key, params, model, history, present, config, noise, codec.action_size)
             return jax.vmap(jax.vmap(codec.decode_action))(jnp.swapaxes(steps, 0, 1)), info
@@ -211,7 +208,7 @@ def _plan_rows(
         return plan(
             member_key,
             (params, memory),
-            lambda member, state, actions: model.apply(*member, state, actions),
+            lambda member, state, actions: model.apply(member[0], member[1], state, actions),
             present,
             init_plan,
             iterations=config.plan_iterations,
@@ -224,7 +221,8 @@ def _plan_rows(
     out = jax.vmap(jax.vmap(one, in_axes=(None, None, 0)))(memory, present, init_plan)  # [N, P, ...]
     best = out.score.mean(axis=-1).argmin(axis=-1) if starts > 1 else jnp.zeros(n, jnp.int32)
     out = jax.vmap(lambda rows, i: jax.tree.map(lambda x: x[i], rows))(out, best)
-    info = {"plan_loss": out.loss[:, -1], "plan_movement": out.movement}
+    loss = out.loss[:, -1] if config.plan_iterations else out.score.mean(axis=-1)
+    info = {"plan_loss": loss, "plan_movement": out.movement}
     return out.plan[:, : config.replan_every], info
 
 
@@ -234,8 +232,8 @@ def remember(memory: replay.ReplayState, episode: Episode, config: RGRLConfig) -
     targets = reward_targets(episode, config)
 
     def store(memory: replay.ReplayState, n: Array) -> tuple[replay.ReplayState, None]:
-        lane = jax.tree.map(lambda x: x[:, n], (episode.obs, episode.action, targets))
-        memory = replay.add(memory, *lane, episode.length[n], episode.terminated[n])
+        obs, action, target = (x[:, n] for x in (episode.obs, episode.action, targets))
+        memory = replay.add(memory, obs, action, target, episode.length[n], episode.terminated[n])
         memory = replay.drop_duplicates(
             memory, episode.length[n], codec, history_length=config.history_length, horizon=config.horizon
         )
@@ -315,9 +313,7 @@ def _draw_rows(
 
     def refreshed(member: PyTree) -> Array:
         def error(row: Array) -> Array:
-            window = replay.window(
-                memory, row, codec, history_length=config.history_length, horizon=config.horizon
-            )
+            window = replay.window(memory, row, codec, history_length=config.history_length, horizon=config.horizon)
             return learning.window_errors(model, member, window).summed_reward
 
         errors = jax.lax.map(error, jnp.arange(memory.weight.shape[0]), batch_size=256)
@@ -327,19 +323,16 @@ def _draw_rows(
     return jax.vmap(lambda k, weight: replay.draw(k, weight, shape[1:]))(keys, jax.vmap(refreshed)(params))
 
 
-def _sample_windows(
-    key: Key, memory: replay.ReplayState, rows: Array, codec: Codec, config: RGRLConfig
-) -> Window:
-    """Windows that start at ``rows [E, B]``, with free actions past the end and action noise: ``[E, B, ...]``."""
+def _sample_windows(key: Key, memory: replay.ReplayState, rows: Array, codec: Codec, config: RGRLConfig) -> Window:
+    """Windows that start at ``rows [E, B]``, with free actions past the end and noise: ``[E, B, ...]``."""
 
     def one(key: Key, row: Array) -> Window:
-        free_key, noise_key = jax.random.split(key)
-        window = replay.window(
-            memory, row, codec, history_length=config.history_length, horizon=config.horizon
-        )
+        free_key, action_key, state_key = jax.random.split(key, 3)
+        window = replay.window(memory, row, codec, history_length=config.history_length, horizon=config.horizon)
         actions = replay.free_actions(free_key, memory, row, window.actions)
-        shrink = 1.0 - config.action_noise * jax.random.uniform(noise_key, actions.shape)
-        return window.replace(actions=actions * shrink)
+        shrink = 1.0 - config.action_noise * jax.random.uniform(action_key, actions.shape)
+        blur = config.state_noise * jax.random.normal(state_key, window.present.shape)
+        return window.replace(actions=actions * shrink, present=window.present + blur)
 
     return jax.vmap(jax.vmap(one))(jax.random.split(key, rows.shape), rows)
 

@@ -14,8 +14,7 @@ from rgrl_jax.models.base import check_model
 from rgrl_jax.replay import DEDUPE
 
 
-@struct.dataclass
-class RGRLConfig:
+class RGRLConfig(struct.PyTreeNode):
     """Settings of one run. Floats are traced, so a grid of them is one ``vmap``; the rest is static.
 
     Attributes:
@@ -62,6 +61,7 @@ class RGRLConfig:
       learn_batch: windows per update and member.
       state_weight: weight of the state error beside the reward error, footnote 5.
       action_noise: while learning, each action shrinks by a uniform factor in 1 - action_noise..1.
+      state_noise: while learning, standard deviation of the noise on the present state.
       replay: windows drawn uniformly, or by the power priority_exponent of their reward error.
       priority_exponent: exponent of the priorities.
       priority_refresh: priorities renewed of the windows just drawn, or of all before every update as in
@@ -113,6 +113,7 @@ class RGRLConfig:
     learn_batch: int = integer(64, 1)
     state_weight: float = number(1.0)
     action_noise: float = number(1.0, 0.0, 1.0)
+    state_noise: float = number(0.0)
     replay: str = choice("uniform", "priority")
     priority_exponent: float = number(1.0)
     priority_refresh: str = choice("sampled", "all")

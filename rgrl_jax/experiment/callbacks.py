@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
 
 from rgrl_jax import training
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import checkpoint, folder as folders
+from rgrl_jax.experiment import checkpoint
+from rgrl_jax.experiment import folder as folders
 
 if TYPE_CHECKING:
     from rgrl_jax.experiment.runner import Run

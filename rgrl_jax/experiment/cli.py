@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from tyro.conf import Positional
 
 from rgrl_jax.algos.base import list_algorithms
 from rgrl_jax.algos.config import nearest
@@ -22,8 +23,6 @@ from rgrl_jax.envs.registry import list_envs
 from rgrl_jax.experiment import jobs
 from rgrl_jax.models.base import list_models
 from rgrl_jax.presets import PRESETS, list_presets, preset
-
-Positional = tyro.conf.Positional
 
 
 @dataclasses.dataclass
@@ -172,7 +171,7 @@ def parse(argv: Sequence[str]) -> Any:
         config = preset(env, name)
     commands = {"train": train_type(config, name)}
     commands |= {x.__name__.lower(): x for x in (Evaluate, Resume, Plot, Watch, List)}
-    union = typing.Union[tuple(Annotated[t, tyro.conf.subcommand(n)] for n, t in commands.items())]  # noqa: UP007
+    union: Any = typing.Union[tuple(Annotated[t, tyro.conf.subcommand(n)] for n, t in commands.items())]  # noqa: UP007
     return tyro.cli(union, args=list(argv), prog="rgrl", description="Agents that deduce their actions.")
 
 

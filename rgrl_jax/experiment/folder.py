@@ -88,7 +88,8 @@ def read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
         )
     algorithms = list_algorithms()
     if meta["algo"] not in algorithms:
-        raise ValueError(f"algo = {meta['algo']!r} in {path} is unknown; nearest: {nearest(meta['algo'], algorithms)}")
+        near = nearest(meta["algo"], algorithms)
+        raise ValueError(f"algo = {meta['algo']!r} in {path} is unknown; nearest: {near}")
     config_type = algorithms[meta["algo"]]
     check_names(config_type, meta["config"])
     missing = {f.name for f in dataclasses.fields(config_type)} - set(meta["config"])
@@ -110,7 +111,7 @@ def append_metrics(folder: Path, metrics: Metrics, seed: int) -> None:
     path = folder / METRICS
     fresh = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         if fresh:
             writer.writerow(COLUMNS)
         for j in range(metrics.episode.shape[1]):

@@ -16,7 +16,8 @@ from rich.console import Console
 import rgrl_jax
 from rgrl_jax import training
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import callbacks, checkpoint, folder as folders, plotting, rendering
+from rgrl_jax.experiment import callbacks, checkpoint, plotting, rendering
+from rgrl_jax.experiment import folder as folders
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
 

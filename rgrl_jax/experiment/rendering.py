@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def render_episode(
     if path.suffix != ".gif":
         raise ValueError(f"path = {str(path)!r} must end in .gif")
     if spec.render is None or config.env_id not in DRAWABLE:
-        raise ValueError(f"env_id = {config.env_id!r} cannot be drawn by gymnax; those that can: {', '.join(DRAWABLE)}")
+        drawable = ", ".join(DRAWABLE)
+        raise ValueError(f"env_id = {config.env_id!r} cannot be drawn by gymnax; those that can: {drawable}")
     episode = jax.jit(lambda k, s, c: training.play(k, s, c, 1))(key, state, config)
     states = jax.jit(lambda k, e: env_states(k, spec, e))(key, episode)
     length = int(episode.length[0])
@@ -54,7 +56,9 @@ def render_episode(
 
     import matplotlib
 
-    matplotlib.use("Agg")  # no window: only the file is wanted
+    matplotlib.use("Agg")  # no window and no sound: only the file is wanted
+    for variable, driver in (("SDL_VIDEODRIVER", "dummy"), ("SDL_AUDIODRIVER", "dummy")):
+        os.environ.setdefault(variable, driver)
     from gymnax.visualize import Visualizer
 
     env, params = spec.render()

@@ -41,7 +41,7 @@ class Run:
     batched: bool
     episode: int
     planned: int
-    chunk: Metrics | None = None
+    chunk: Metrics = dataclasses.field(init=False)
     stopped: str = ""
     checkpoint: Path | None = None
     seconds: dict[str, float] = dataclasses.field(

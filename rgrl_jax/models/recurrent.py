@@ -71,13 +71,15 @@ class GRU(nn.Module):
     unroll: int = 5
 
     def setup(self) -> None:
+        """Makes the weights; linen calls this."""
         d, xavier = self.width, nn.initializers.xavier_normal()
         self.embed_state = self.param("embed_state", xavier, (self.state_size, d))
         self.embed_action = self.param("embed_action", xavier, (self.action_size, d))
         self.input_weights = self.param("input_weights", _uniform, (self.layers, d, 3 * d))
         self.hidden_weights = self.param("hidden_weights", _uniform, (self.layers, d, 3 * d))
         self.reward_head = self.param("reward_head", xavier, (d, self.reward_size))
-        self.state_head = self.param("state_head", xavier, (d, self.state_size))
+        start = nn.initializers.zeros if self.residual else xavier  # "nothing changes" is a good first guess
+        self.state_head = self.param("state_head", start, (d, self.state_size))
         self.token_bias = self._bias("token_bias", (d,))
         self.gate_bias = self._bias("gate_bias", (self.layers, 2, 3 * d))
         self.reward_bias = self._bias("reward_bias", (self.reward_size,))

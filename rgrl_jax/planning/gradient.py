@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import optax
 
 from rgrl_jax import ensemble
-from rgrl_jax.types import Array, Key, ModelOutput, PlanOutput, PyTree
+from rgrl_jax.types import Array, Key, ModelOutput, PlanOutput, PyTree, Scalar
 
 PlanModel = Callable[[PyTree, Any, Array], ModelOutput]
 """``apply(member, context, actions [T, A]) -> ModelOutput``, differentiable in the actions."""
 
 
-def make_plan_optimizer(name: str, learning_rate: Array) -> optax.GradientTransformation:
+def make_plan_optimizer(name: str, learning_rate: Scalar) -> optax.GradientTransformation:
     """``"sgd"`` (the paper's) or ``"adam"`` with a possibly traced step size beta."""
     return {"sgd": optax.sgd, "adam": optax.adam}[name](learning_rate)
 
 
-def plan_error(predicted: Array, desired_reward: Array, reduction: str = "sum") -> Array:
+def plan_error(predicted: Array, desired_reward: Scalar, reduction: str = "sum") -> Array:
     """Squared distance of predicted from desired rewards, a scalar.
 
     Args:
@@ -44,7 +44,7 @@ def plan(
     *,
     iterations: int,
     optimizer: optax.GradientTransformation,
-    desired_reward: Array | float = 1.0,
+    desired_reward: Scalar = 1.0,
     reduction: str = "sum",
     members: str = "sample",
     squash: Callable[[Array], Array] = jnp.tanh,

@@ -1,0 +1,1 @@
+"""Scripts that measure the library; their results stand in ``results/``."""

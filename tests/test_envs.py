@@ -1,0 +1,230 @@
+"""Every registered environment in the normal form, against gymnax itself."""
+
+import functools
+from typing import Any
+
+import gymnax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rgrl_jax.envs import EnvSpec, list_envs, make_spec, register_env, registry
+from rgrl_jax.types import Box, Discrete
+
+STEPS = 60
+LIMITS = {
+    "CartPole-v1": 500,
+    "Acrobot-v1": 500,
+    "MountainCar-v0": 200,
+    "MountainCarContinuous-v0": 999,
+    "Pendulum-v1": 200,
+    "FrozenLake-misc": 100,
+    "Catch-bsuite": 10,
+}
+
+
+@pytest.fixture(params=list_envs())
+def env_id(request: pytest.FixtureRequest) -> str:
+    """Each registered environment in turn."""
+    return request.param
+
+
+def _random_actions(spec: EnvSpec, key: jax.Array, count: int) -> jax.Array:
+    if isinstance(spec.action, Discrete):
+        return jax.random.randint(key, (count,), 0, spec.action.n)
+    low, high = np.float32(spec.action.low), np.float32(spec.action.high)
+    return jax.random.uniform(key, (count, *spec.action.shape), minval=low, maxval=high)
+
+
+@functools.cache
+def _walk(env_id: str) -> tuple[Any, Any]:
+    """``STEPS`` random steps through the spec and through gymnax, with the same keys: both ``(start, steps)``."""
+    spec = make_spec(env_id)
+    env, params = gymnax.make(env_id)
+    params = params.replace(max_steps_in_episode=spec.max_steps)
+    reset_key, action_key, step_key = jax.random.split(jax.random.key(0), 3)
+    inputs = (jax.random.split(step_key, STEPS), _random_actions(spec, action_key, STEPS))
+
+    def through_spec(state: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
+        out = spec.step(x[0], state, x[1])
+        return out[1], out
+
+    def through_gymnax(state: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
+        obs, state, reward, terminated, _ = env.step_env(x[0], state, x[1], params)
+        return state, (obs, state, reward, terminated, env.is_truncated(state, params))
+
+    @jax.jit
+    def both(inputs: Any) -> Any:
+        obs, state = spec.reset(reset_key)
+        obs_, state_ = env.reset_env(reset_key, params)
+        ours = jax.lax.scan(through_spec, jax.tree.map(jnp.asarray, state), inputs)[1]
+        theirs = jax.lax.scan(through_gymnax, jax.tree.map(jnp.asarray, state_), inputs)[1]
+        return ((obs, state), ours), ((obs_, state_), theirs)
+
+    return jax.tree.map(np.asarray, both(inputs))
+
+
+def test_equals_gymnax(env_id: str) -> None:
+    """Observations, states, rewards and ends of 60 random steps; a true end is never a truncation as well."""
+    (start, ours), (start_, theirs) = _walk(env_id)
+    jax.tree.map(np.testing.assert_array_equal, start, start_)
+    jax.tree.map(np.testing.assert_array_equal, ours[:4], theirs[:4])
+    np.testing.assert_array_equal(ours[4], theirs[4] & ~theirs[3])
+
+
+def test_shapes_and_types(env_id: str) -> None:
+    """Observations fit the announced space; rewards are float32 scalars and ends are booleans."""
+    spec = make_spec(env_id)
+    ((first, _), (obs, _, reward, terminated, truncated)), _ = _walk(env_id)
+    assert first.shape == obs.shape[1:] and first.dtype == obs.dtype
+    if isinstance(spec.observation, Discrete):
+        assert obs.shape == (STEPS,) and np.issubdtype(obs.dtype, np.integer)
+        assert obs.min() >= 0 and obs.max() < spec.observation.n
+    else:
+        assert obs.shape == (STEPS, *spec.observation.shape) and obs.dtype == np.float32
+    assert (reward.shape, reward.dtype) == ((STEPS,), np.float32)
+    assert (terminated.shape, terminated.dtype) == (truncated.shape, truncated.dtype) == ((STEPS,), np.bool_)
+    assert isinstance(spec.max_steps, int)
+
+
+def test_ranges(env_id: str) -> None:
+    """Rewards lie in the announced range, and so do observations until the episode ends."""
+    spec = make_spec(env_id)
+    (_, (obs, _, reward, terminated, _)), _ = _walk(env_id)
+    low, high = spec.reward_range
+    assert low < high and spec.return_range[0] < spec.return_range[1]
+    alive = np.arange(STEPS) <= (np.argmax(terminated) if terminated.any() else STEPS)
+    assert np.all((reward[alive] >= low - 1e-5) & (reward[alive] <= high + 1e-5))
+    if isinstance(spec.observation, Box):
+        below, above = (np.ravel(bound) for bound in (spec.observation.low, spec.observation.high))
+        flat = obs[alive].reshape(alive.sum(), -1)
+        assert np.all(below < above)
+        assert np.all((flat >= below - 1e-5) & (flat <= above + 1e-5))
+
+
+def test_batches_are_loops(env_id: str) -> None:
+    """``jit(vmap(...))`` of reset and step equals single calls with the same keys."""
+    spec = make_spec(env_id)
+    keys = jax.random.split(jax.random.key(1), 3)
+    actions = _random_actions(spec, jax.random.key(2), 3)
+
+    def one(key: jax.Array, action: jax.Array) -> Any:
+        obs, state = spec.reset(key)
+        return obs, spec.step(key, state, action)
+
+    batch, single = jax.jit(jax.vmap(one))(keys, actions), jax.jit(one)
+    for i in range(3):
+        alone = single(keys[i], actions[i])
+        jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-6, atol=1e-6), batch, alone)
+
+
+@pytest.mark.parametrize("max_steps", [None, 4])
+def test_truncation_at_the_step_limit(env_id: str, max_steps: int | None) -> None:
+    """One step before the limit nothing happens; at the limit an episode that has not ended is cut off."""
+    spec = make_spec(env_id, max_steps)
+    limit = max_steps or LIMITS[env_id]
+    assert spec.max_steps == limit
+    key = jax.random.key(3)
+
+    @jax.jit
+    def at(time: jax.Array) -> Any:
+        _, state = spec.reset(key)
+        action = jax.tree.map(lambda x: x[0], _random_actions(spec, key, 1))
+        return spec.step(key, state.replace(time=time), action)[3:]
+
+    assert [bool(x) for x in at(jnp.int32(limit - 2))] == [False, False]
+    assert [bool(x) for x in at(jnp.int32(limit - 1))] == [False, True]
+
+
+def test_limits_of_all_environments_are_listed(env_id: str) -> None:
+    """A new environment needs its step limit in this file."""
+    assert env_id in LIMITS
+
+
+def test_catch_ends_before_its_limit() -> None:
+    """The ball reaches the floor at the ninth step, inside the limit of ten."""
+    (_, (_, _, _, terminated, truncated)), _ = _walk("Catch-bsuite")
+    assert int(np.argmax(terminated)) == 8
+    assert not truncated[:9].any()
+
+
+@pytest.mark.parametrize(("name", "worst"), [("Acrobot-v1", -7.0), ("MountainCar-v0", -7.0), ("CartPole-v1", 0.0)])
+def test_return_range_follows_the_limit(name: str, worst: float) -> None:
+    """With seven steps no more than seven can be won or lost."""
+    assert make_spec(name, 7).return_range == (worst, 7.0 if name == "CartPole-v1" else 0.0)
+
+
+def test_specs_are_cached(env_id: str) -> None:
+    """Equal arguments give the same object, so that nothing compiles twice; others do not."""
+    assert make_spec(env_id) is make_spec(env_id)
+    assert make_spec(env_id, 5) is make_spec(env_id, 5)
+    assert make_spec(env_id, 5) is not make_spec(env_id, 6)
+
+
+def test_equal_arguments_may_be_spelled_differently() -> None:
+    """The default, the same value given, and the same value by name are equal arguments."""
+    assert make_spec("CartPole-v1") is make_spec("CartPole-v1", None)
+    assert make_spec("CartPole-v1") is make_spec(env_id="CartPole-v1", max_steps=None)
+
+
+def test_specs_can_be_made_inside_jit(env_id: str) -> None:
+    """A spec made first while something compiles is as good as any: it keeps no tracer."""
+    key, limit = jax.random.key(4), 41  # a limit that no other test asks for
+    inside = jax.jit(lambda key: make_spec(env_id, limit).reset(key)[0])(key)
+    spec = make_spec(env_id, limit)
+    outside, state = jax.jit(spec.reset)(key)
+    np.testing.assert_allclose(inside, outside, rtol=1e-6)
+    jax.jit(spec.step)(key, state, _random_actions(spec, key, 1)[0])
+
+
+def test_an_unknown_environment_is_answered_with_the_nearest() -> None:
+    """A typing error is met with the right name; anything else with the names there are."""
+    with pytest.raises(ValueError, match=r"env_id = 'Cartpole-v0' is not registered; nearest: CartPole-v1"):
+        make_spec("Cartpole-v0")
+    with pytest.raises(ValueError, match="FrozenLake-misc"):
+        make_spec("@@@@")
+
+
+def test_a_taken_name_is_refused() -> None:
+    """Registering twice is an error that names the environment, and changes nothing."""
+    before = make_spec("CartPole-v1")
+    with pytest.raises(ValueError, match="'CartPole-v1' is already registered"):
+        register_env("CartPole-v1", lambda max_steps: before)
+    assert list_envs().count("CartPole-v1") == 1
+
+
+def test_own_environments_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new name is listed last and reaches its own factory together with the step limit."""
+    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
+    asked = []
+    register_env("mine", lambda max_steps: asked.append(max_steps) or make_spec("Pendulum-v1"))
+    assert list_envs()[-1] == "mine"
+    assert make_spec("mine", 3) is make_spec("mine", 3) is make_spec("Pendulum-v1")
+    assert asked == [3]
+
+
+def _signal(env_id: str, reward: float, obs: Any, end: bool) -> float:
+    value = make_spec(env_id).reference.reward(jnp.float32(reward), obs, jnp.bool_(end))
+    assert (value.shape, value.dtype) == ((), jnp.float32)
+    return float(value)
+
+
+def test_reference_signals() -> None:
+    """What the authors' models learn as reward: Acrobot's end, MountainCar's position, FrozenLake's nearness."""
+    low, high = make_spec("Acrobot-v1").reference.reward_range
+    assert _signal("Acrobot-v1", 0.0, jnp.zeros(6), True) >= high
+    assert _signal("Acrobot-v1", -1.0, jnp.zeros(6), False) <= low
+    assert _signal("MountainCar-v0", -1.0, jnp.array([-0.25, 0.01]), False) == -0.25
+    lake = [_signal("FrozenLake-misc", float(cell == 15), jnp.int32(cell), cell == 15) for cell in (0, 1, 9, 14, 15)]
+    assert lake == sorted(lake) and lake[0] < 0 and lake[-1] == 1
+    assert lake[3] == pytest.approx(1 - 1 / 4.24, abs=0.011)
+    assert make_spec("CartPole-v1").reference is None
+
+
+def test_reference_bounds() -> None:
+    """MountainCar's model sees -0.6..0.6 only; the other environments keep their native bounds."""
+    car = make_spec("MountainCar-v0").reference
+    assert (car.observation.low, car.observation.high, car.reward_range) == ((-0.6, -0.1), (0.6, 0.1), (-0.6, 0.6))
+    for name in ("Acrobot-v1", "FrozenLake-misc"):
+        assert make_spec(name).reference.observation == make_spec(name).observation

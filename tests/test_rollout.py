@@ -1,0 +1,233 @@
+"""Episodes of a counter whose every number is known, against a Python loop."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rgrl_jax.envs import EnvSpec
+from rgrl_jax.rollout import env_states, rollout
+from rgrl_jax.types import Array, Box, Discrete, Episode, Key
+
+LIMIT = 6  # step limit of the counter
+N = 12
+
+
+class Counter(NamedTuple):
+    """Steps taken, and the step that ends the episode; beyond the limit for episodes that are cut off."""
+
+    count: Array
+    end: Array
+
+
+def _reset(key: Key) -> tuple[Array, Counter]:
+    state = Counter(jnp.int32(0), jax.random.randint(key, (), 1, LIMIT + 3))
+    return _observe(state, jnp.float32(0)), state
+
+
+def _observe(state: Counter, noise: Array) -> Array:
+    return jnp.stack([state.count, state.end, noise]).astype(jnp.float32)
+
+
+def _step(key: Key, state: Counter, action: Array) -> tuple[Array, Counter, Array, Array, Array]:
+    """Pays 10 a step plus the action, for ever; ``terminated`` is true at the end and false again after it."""
+    state = state._replace(count=state.count + 1)
+    terminated = state.count == state.end
+    truncated = (state.count == LIMIT) & ~terminated
+    noise = jax.random.uniform(key)
+    return _observe(state, noise), state, 10.0 + action.astype(jnp.float32), terminated, truncated
+
+
+SPEC = EnvSpec(
+    env_id="counter",
+    reset=_reset,
+    step=_step,
+    observation=Box(0.0, 1.0, (3,)),
+    action=Discrete(100),
+    reward_range=(0.0, 10.0),
+    max_steps=LIMIT,
+    return_range=(0.0, 100.0),
+)
+
+
+def _policy(steps: int) -> Callable[[Key, Episode, Array], tuple[Array, Any]]:
+    """Plays 3, 4, 5, ... times the present count plus one; reports when it was asked and what it saw."""
+
+    def policy(key: Key, episode: Episode, t: Array) -> tuple[Array, Any]:
+        count = episode.obs[t, :, 0].astype(jnp.int32)
+        actions = (jnp.arange(steps)[:, None] + 3) * (count + 1)
+        later = jnp.arange(LIMIT + 1) > t
+        future = jnp.abs(jnp.where(later[:, None, None], episode.obs, 0)).max(axis=(0, 2))
+        future += jnp.where((jnp.arange(LIMIT + 1) >= t)[:, None], episode.action, 0).max(axis=0)
+        draw = jnp.broadcast_to(jax.random.uniform(key), count.shape)
+        return actions, {"time": jnp.full(count.shape, t, jnp.float32), "future": future, "draw": draw}
+
+    return policy
+
+
+@functools.cache
+def _played(steps: int) -> Episode:
+    """``N`` episodes with ``steps`` actions per plan."""
+    run = jax.jit(lambda key: rollout(key, SPEC, _policy(steps), num_envs=N))
+    return jax.tree.map(np.asarray, run(jax.random.key(0)))
+
+
+def _by_hand(end: int, steps: int) -> tuple[list[int], list[float], list[int], bool]:
+    """Counts, rewards, planning times and ``terminated`` of one episode, in a plain loop."""
+    counts, rewards, asked = [0], [], []
+    while True:
+        asked.append(counts[-1])
+        seen = counts[-1]
+        for i in range(steps):
+            rewards.append(10.0 + (i + 3) * (seen + 1))
+            counts.append(counts[-1] + 1)
+            if counts[-1] == end:
+                return counts, rewards, asked, True
+            if counts[-1] == LIMIT:
+                return counts, rewards, asked, False
+
+
+def _ends(episode: Episode) -> list[int]:
+    return [int(end) for end in episode.obs[0, :, 1]]
+
+
+def test_the_sample_holds_every_case() -> None:
+    """The episodes of this file end by themselves at several lengths, at the limit, and by the limit."""
+    ends = _ends(_played(1))
+    assert len(set(ends)) >= 5 and LIMIT in ends and max(ends) > LIMIT and min(ends) <= 2
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_episodes_equal_a_loop(steps: int) -> None:
+    """Lengths, ends, observations, actions and rewards; with several steps per plan it may stop in mid-plan."""
+    episode = _played(steps)
+    for lane, end in enumerate(_ends(episode)):
+        counts, rewards, _, terminated = _by_hand(end, steps)
+        n = len(rewards)
+        assert episode.length[lane] == n
+        assert (episode.terminated[lane], episode.truncated[lane]) == (terminated, not terminated)
+        np.testing.assert_array_equal(episode.obs[: n + 1, lane, 0], counts)
+        np.testing.assert_array_equal(episode.action[:n, lane], np.array(rewards) - 10)
+        np.testing.assert_array_equal(episode.reward[:n, lane], rewards)
+        assert not episode.reward[n:, lane].any(), "an episode that has ended is paid no more"
+        assert episode.episode_return[lane] == sum(rewards)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_info_is_averaged_over_the_plans_of_each_episode(steps: int) -> None:
+    """The mean of the times at which each environment was planned for while it was alive."""
+    episode = _played(steps)
+    asked = [np.mean(_by_hand(end, steps)[2]) for end in _ends(episode)]
+    np.testing.assert_allclose(episode.info["time"], asked, rtol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_policy_sees_the_past_only(steps: int) -> None:
+    """Whenever it is asked, the rows after ``t`` are still blank."""
+    assert not _played(steps).info["future"].any()
+
+
+def test_shapes_and_types() -> None:
+    """As the docstring of `Episode` has them."""
+    episode = _played(1)
+    assert (episode.obs.shape, episode.obs.dtype) == ((LIMIT + 1, N, 3), np.float32)
+    assert (episode.action.shape, episode.action.dtype) == ((LIMIT + 1, N), np.int32)
+    assert (episode.reward.shape, episode.reward.dtype) == ((LIMIT + 1, N), np.float32)
+    assert (episode.length.shape, episode.length.dtype) == ((N,), np.int32)
+    assert episode.terminated.dtype == episode.truncated.dtype == bool
+    assert episode.info["time"].shape == (N,)
+
+
+def test_keys_are_per_environment_and_step() -> None:
+    """Unbatched calls with the documented keys give the same transitions; the policy's draws are shared."""
+    episode = _played(1)
+    reset_key, env_key, policy_key = jax.random.split(jax.random.key(0), 3)
+    env_keys = jax.random.split(env_key, N)
+    for lane, key in enumerate(jax.random.split(reset_key, N)):
+        assert int(_reset(key)[1].end) == episode.obs[0, lane, 1]
+        n = episode.length[lane]
+        noise = [float(jax.random.uniform(jax.random.fold_in(env_keys[lane], t))) for t in range(n)]
+        np.testing.assert_allclose(episode.obs[1 : n + 1, lane, 2], noise)
+        draws = [float(jax.random.uniform(jax.random.fold_in(policy_key, t))) for t in range(n)]
+        np.testing.assert_allclose(episode.info["draw"][lane], np.mean(draws), rtol=1e-5)
+
+
+def test_noise_differs_everywhere() -> None:
+    """No two transitions of one call share a random number."""
+    episode = _played(1)
+    noise = [x for lane, n in enumerate(episode.length) for x in episode.obs[1 : n + 1, lane, 2]]
+    assert len(set(noise)) == len(noise)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_loop_stops_with_the_last_environment(steps: int) -> None:
+    """The policy is asked as often as the longest episode needs, and not once more."""
+    asked = []
+
+    def policy(key: Key, episode: Episode, t: Array) -> tuple[Array, Any]:
+        jax.debug.callback(lambda t: asked.append(int(t)), t)
+        return _policy(steps)(key, episode, t)
+
+    short = dataclasses.replace(SPEC, reset=_short_reset)
+    episode = jax.jit(lambda key: rollout(key, short, policy, num_envs=4))(jax.random.key(0))
+    jax.effects_barrier()
+    longest = int(episode.length.max())
+    assert longest < LIMIT
+    assert sorted(asked) == list(range(0, longest, steps))
+
+
+def _short_reset(key: Key) -> tuple[Array, Counter]:
+    state = Counter(jnp.int32(0), jax.random.randint(key, (), 1, 4))
+    return _observe(state, jnp.float32(0)), state
+
+
+def test_one_environment_is_the_default() -> None:
+    """``num_envs`` defaults to a batch of one, which plays like any other lane."""
+    episode = jax.jit(lambda key: rollout(key, SPEC, _policy(1)))(jax.random.key(3))
+    assert episode.reward.shape == (LIMIT + 1, 1)
+    _, rewards, _, _ = _by_hand(int(episode.obs[0, 0, 1]), 1)
+    assert float(episode.episode_return[0]) == sum(rewards)
+
+
+def test_rollouts_map_over_keys() -> None:
+    """``vmap`` over keys is a loop over keys, although lanes end at different times."""
+    keys = jax.random.split(jax.random.key(4), 3)
+    run = jax.jit(lambda key: rollout(key, SPEC, _policy(2), num_envs=2))
+    mapped = jax.jit(jax.vmap(run))(keys)
+    for i, key in enumerate(keys):
+        jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-6), mapped, run(key))
+
+
+def test_env_states_retrace_an_episode() -> None:
+    """The states that a rollout passed through, from its key and actions alone."""
+    episode = _played(1)
+    states = jax.jit(lambda key, episode: env_states(key, SPEC, episode))(jax.random.key(0), episode)
+    assert states.count.shape == (LIMIT + 1, N)
+    for lane, n in enumerate(episode.length):
+        np.testing.assert_array_equal(states.count[: n + 1, lane], np.arange(n + 1))
+        np.testing.assert_array_equal(states.end[: n + 1, lane], episode.obs[0, lane, 1])
+
+
+def test_box_actions_and_image_observations() -> None:
+    """Buffers take the shapes of observation and action, whatever they are."""
+
+    def step(key: Key, state: Array, action: Array) -> tuple[Array, Array, Array, Array, Array]:
+        state = state + 1
+        return jnp.full((2, 3), state, jnp.int8), state, action.sum(), jnp.bool_(False), state == 2
+
+    def reset(key: Key) -> tuple[Array, Array]:
+        return jnp.zeros((2, 3), jnp.int8), jnp.int32(0)
+
+    spec = dataclasses.replace(SPEC, reset=reset, step=step, action=Box(-1.0, 1.0, (2,)), max_steps=2)
+    actions = jnp.broadcast_to(jnp.array([0.5, 0.25]), (1, 3, 2))
+    episode = jax.jit(lambda key: rollout(key, spec, lambda k, e, t: (actions, ()), num_envs=3))(jax.random.key(0))
+    assert (episode.obs.shape, episode.obs.dtype) == ((3, 3, 2, 3), jnp.int8)
+    assert episode.action.shape == (3, 3, 2)
+    np.testing.assert_array_equal(episode.action[:2], np.broadcast_to([0.5, 0.25], (2, 3, 2)))
+    np.testing.assert_array_equal(episode.episode_return, [1.5] * 3)
+    assert np.all(episode.truncated) and not np.any(episode.terminated)

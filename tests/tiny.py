@@ -1,0 +1,199 @@
+"""Small runs for the tests: a tiny RGRL, a toy algorithm that compiles at once, and ways to compare bits."""
+
+import atexit
+import functools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.experimental.compilation_cache import compilation_cache
+
+import rgrl_jax as rgrl
+from rgrl_jax.algos import config as fields
+
+TINY = {
+    "width": 8,
+    "heads": 2,
+    "layers": 1,
+    "horizon": 4,
+    "plan_iterations": 2,
+    "learn_iterations": 3,
+    "learn_batch": 4,
+    "max_steps": 12,
+    "episodes": 4,
+    "warmup_episodes": 1,
+    "replay_capacity": 200,
+    "max_windows": 100,
+    "unroll": 1,
+    "ensemble_size": 2,
+}
+ARGUMENTS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+
+
+SCRATCH = Path(tempfile.mkdtemp(prefix="rgrl_tests_"))
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
+
+
+def _share_compiled():
+    """Equal programs compile once per test session, also in child processes, which inherit the environment."""
+    if jax.config.jax_compilation_cache_dir:
+        return
+    settings = {
+        "jax_compilation_cache_dir": str(SCRATCH / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+    compilation_cache.reset_cache()
+
+
+_share_compiled()
+
+
+def tiny_config(**overrides):
+    """The tuned preset of CartPole-v1, cut down."""
+    return rgrl.preset("CartPole-v1", **(TINY | overrides))
+
+
+TRAIN = jax.jit(rgrl.train)
+
+
+@functools.cache
+def trained(seed=0):
+    """State and metrics of a whole tiny run as one program."""
+    return TRAIN(jax.random.key(seed), tiny_config())
+
+
+@functools.cache
+def logged():
+    """Folder, state and metrics of the same run, in chunks of one with CSV log and checkpoints."""
+    folder = SCRATCH / "logged"
+    callbacks = [rgrl.CSVLog(folder), rgrl.Checkpoint(folder)]
+    return folder, *rgrl.run(jax.random.key(0), tiny_config(), chunk=1, callbacks=callbacks)
+
+
+def words(leaf):
+    """A leaf as a NumPy array, typed keys as their words."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
+
+
+def assert_same(one, other):
+    """Equal structure, dtypes, shapes and bits."""
+    (left, left_tree), (right, right_tree) = (jax.tree_util.tree_flatten_with_path(x) for x in (one, other))
+    assert left_tree == right_tree
+    for (path, x), (_, y) in zip(left, right, strict=True):
+        assert x.dtype == y.dtype, jax.tree_util.keystr(path)
+        np.testing.assert_array_equal(words(x), words(y), err_msg=jax.tree_util.keystr(path))
+
+
+def says(error, *parts):
+    """The message of an error is one line and holds all parts."""
+    message = str(error.value)
+    assert "\n" not in message, message
+    for part in parts:
+        assert str(part) in message, f"{part!r} is not in {message!r}"
+
+
+@struct.dataclass
+class ToyConfig:
+    """Settings of the toy algorithm.
+
+    Attributes:
+      env_id: an environment, of which only the goal is used.
+      max_steps: its step limit.
+      episodes: training episodes.
+      rate: how fast old weights are forgotten.
+      gain: return of a noiseless episode, per trained episode.
+      bad_episode: the loss of this episode is NaN; 0 for none.
+    """
+
+    env_id: str = fields.static("Catch-bsuite")
+    max_steps: int | None = fields.integer(None, 1)
+    episodes: int = fields.integer(6, 1)
+    rate: float = fields.number(0.25)
+    gain: float = fields.number(0.0)
+    bad_episode: float = fields.number(0.0)
+
+    def validate(self):
+        """Checks every field."""
+        fields.check_fields(self)
+
+    def describe(self):
+        """What a run costs: next to nothing."""
+        return rgrl.Cost(self.env_id, self.episodes, 3 * self.episodes, 0, self.episodes, 3, 0, 6, 64)
+
+
+@struct.dataclass
+class ToyState:
+    """A random walk, with a leaf of size zero."""
+
+    key: jax.Array
+    weight: jax.Array
+    skill: jax.Array
+    empty: jax.Array
+    episode: jax.Array
+    env_steps: jax.Array
+
+
+def toy_init(key, config):
+    """The start of the walk."""
+    del config
+    walk, skill = jax.random.split(key)
+    return ToyState(
+        key=walk,
+        weight=jnp.zeros(3),
+        skill=jax.random.uniform(skill),
+        empty=jnp.zeros((4, 0), jnp.uint32),
+        episode=jnp.int32(0),
+        env_steps=jnp.int32(0),
+    )
+
+
+def toy_step(state, config):
+    """One step of the walk, with metrics that depend on all of it."""
+    draw = jax.random.normal(jax.random.fold_in(state.key, state.episode), (3,))
+    weight = (1.0 - config.rate) * state.weight + draw
+    state = state.replace(weight=weight, episode=state.episode + 1, env_steps=state.env_steps + 3)
+    loss = jnp.where(state.episode == config.bad_episode, jnp.nan, jnp.square(weight).sum())
+    metrics = rgrl.Metrics(
+        episode=state.episode,
+        env_steps=state.env_steps,
+        episode_return=weight.sum(),
+        episode_length=jnp.int32(3),
+        terminated=weight[0] > 0,
+        model_loss=loss,
+        plan_loss=jnp.abs(weight[1]),
+        plan_movement=jnp.abs(jnp.tanh(weight[2])),
+        plan_noise=jnp.float32(0.5),
+        windows=state.env_steps,
+    )
+    return state, metrics
+
+
+def toy_play(key, state, config, num_episodes):
+    """Episodes whose return is ``gain * episode * (1 + skill)``."""
+    del key
+    value = config.gain * state.episode * (1.0 + state.skill)
+    blank = jnp.zeros((2, num_episodes))
+    done = jnp.ones(num_episodes, bool)
+    return rgrl.Episode(
+        obs=blank,
+        action=blank,
+        reward=blank.at[0].set(value),
+        length=jnp.ones(num_episodes, jnp.int32),
+        terminated=done,
+        truncated=~done,
+        info=None,
+    )
+
+
+TOY = ("toy", rgrl.Algorithm(toy_init, toy_step, toy_play, ToyConfig.describe))
