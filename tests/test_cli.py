@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import jax
@@ -18,7 +19,7 @@ from tiny import ARGUMENTS, SCRATCH, TOY, TRAIN, ToyConfig, assert_same, logged,
 
 import rgrl_jax as rgrl
 from rgrl_jax.algos import base
-from rgrl_jax.experiment import callbacks, cli, jobs
+from rgrl_jax.experiment import callbacks, checkpoint, cli, jobs
 from rgrl_jax.experiment import folder as folders
 
 EVALUATION = {"episodes", "mean_return", "min_return", "returns"}
@@ -191,16 +192,24 @@ def test_train_with_another_seed_and_two_seeds(rgrl_command, tmp_path):
     assert (out / "watch.gif").is_file()
 
 
-def test_train_without_json(rgrl_command, tmp_path, monkeypatch):
-    """Without --json a person is told what happens, and the default folder has a telling name."""
-    monkeypatch.chdir(tmp_path)
-    code, out, err = rgrl_command("train", "CartPole-v1", *ARGUMENTS, "--no-early-stop", "--eval-episodes", 2)
-    assert code == 0, err
-    assert "4 episodes" in out
-    assert "mean return" in out
-    assert "rgrl watch" in out
-    assert not out.lstrip().startswith("{")
-    assert (tmp_path / "runs" / "CartPole-v1-tuned-0" / "summary.json").is_file()
+def test_default_folder(monkeypatch):
+    """Without --out the folder is named after environment, preset and seed; options are passed on."""
+    calls = []
+    monkeypatch.setattr(jobs, "train", lambda *arguments, **more: calls.append((arguments, more)))
+    words = ["train", "Acrobot-v1", "--preset", "paper", "--seed", "7", "--seeds", "3", "--chunk", "2"]
+    assert cli.main([*words, "--no-early-stop", "--eval-episodes", "5", "--overwrite", "--plan-lr", "0.7"]) == 0
+    (_, config, folder, options), more = calls[0]
+    assert config == rgrl.preset("Acrobot-v1", "paper", plan_lr=0.7)
+    assert folder == Path("runs") / "Acrobot-v1-paper-7"
+    assert options == {
+        "preset": "paper",
+        "seed": 7,
+        "seeds": 3,
+        "chunk": 2,
+        "early_stop": False,
+        "eval_episodes": 5,
+    }
+    assert more["overwrite"] is True
 
 
 # The other commands.
@@ -209,16 +218,20 @@ def test_train_without_json(rgrl_command, tmp_path, monkeypatch):
 def test_evaluate(rgrl_command, folder):
     """Noiseless episodes of the checkpoint; equal seeds give equal returns, and no file changes."""
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    code, out, err = rgrl_command("evaluate", folder, "--episodes", 3, "--seed", 5, "--json")
+    code, out, err = rgrl_command("evaluate", folder, "--episodes", 2, "--seed", 5, "--json")
     assert code == 0, err
     answer = one_object(out)
     assert answer.keys() >= EVALUATION | {"env", "seed", "trained_episodes"}
     assert (answer["env"], answer["seed"], answer["trained_episodes"]) == ("CartPole-v1", 5, 4)
-    assert answer["episodes"] == len(answer["returns"]) == 3
-    returns = jax.jit(lambda k, s: rgrl.evaluate(k, s, tiny_config(), 3))(jax.random.key(5), trained()[0])
-    assert answer["returns"] == returns.tolist()
-    assert answer["mean_return"] == pytest.approx(float(returns.mean()))
-    assert answer["min_return"] == float(returns.min())
+    assert answer["episodes"] == len(answer["returns"]) == 2
+
+    def returns(key, state, config):  # the name and arguments of the command's own program, so it compiles once
+        return rgrl.evaluate(key, state, config, 2)
+
+    expected = np.asarray(jax.jit(returns)(jax.random.key(5), rgrl.load_run(folder).state, tiny_config()))
+    assert answer["returns"] == expected.tolist()
+    assert answer["mean_return"] == pytest.approx(expected.mean())
+    assert answer["min_return"] == expected.min()
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
 
 
@@ -331,6 +344,20 @@ def test_every_number_of_seeds(toy_job, seeds, tmp_path):
 def test_summary_names_the_algorithm(toy_job):
     """The algorithm is the one that was run."""
     assert toy_job()["algo"] == "toy"
+
+
+def test_what_a_person_is_told(toy_job, monkeypatch, tmp_path):
+    """Cost and device before, scores and seconds after, and where everything is kept."""
+    out = StringIO()
+    console = Console(file=out, width=80)
+    monkeypatch.setattr(sys.modules[__name__], "Console", lambda **_: console)
+    answer = toy_job(ToyConfig(gain=0.5))
+    told = out.getvalue()
+    assert not told.lstrip().startswith("{")
+    parts = ["Catch-bsuite: 6 episodes", "on cpu", f"stopped after {answer['episodes']} episodes: goal of 1 met"]
+    parts += ["over 2 noiseless episodes: mean return", "env steps in", "compile", f"rgrl watch {tmp_path / 'toy'}"]
+    places = [told.find(part) for part in parts]
+    assert -1 not in places and places == sorted(places), told
 
 
 def test_early_stop_and_going_on(toy_job, tmp_path):

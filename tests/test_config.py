@@ -99,7 +99,6 @@ def test_no_step_limit_is_the_environments_own():
     says(complaint(max_steps=None, replay_capacity=500), "replay_capacity = 500", "501")
 
 
-
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_floats_must_be_finite(name, value):

@@ -1,4 +1,4 @@
-"""Pictures of learning curves: they are drawn for any number of seeds, saved as real images, and leave nothing open."""
+"""Pictures of learning curves: drawn for any number of seeds, saved as real images, with nothing left open."""
 
 import logging
 import warnings

@@ -129,7 +129,7 @@ def test_paper_state_of_frozen_lake():
         np.testing.assert_array_equal(state[16:], np.full(10, 1.0 if done else -1.0))
 
 
-def reward_bars(env_id, observations, rewards, terminated=True):
+def reward_bars(env_id, observations, rewards, terminated=True, past_the_end=False):
     """Lit entries of the reward bars that the paper preset learns from an episode with these observations."""
     config = rgrl.preset(env_id, "paper")
     _, codec, _ = algorithm.parts(config)
@@ -143,7 +143,7 @@ def reward_bars(env_id, observations, rewards, terminated=True):
         truncated=jnp.array([not terminated]),
         info=None,
     )
-    targets = algorithm.reward_targets(episode, config)[:length, 0]
+    targets = algorithm.reward_targets(episode, config)[: length + past_the_end, 0]
     return [lit(bar) for bar in jax.vmap(codec.encode_reward)(targets)]
 
 
@@ -189,6 +189,22 @@ def test_paper_reward_of_frozen_lake_on_the_way():
     cells = [1, 0, 14, 6, 8]
     bars = [14, 0, 76, 47, 25]  # D = sqrt(13), -, 1, sqrt(5), sqrt(10)
     assert reward_bars("FrozenLake-misc", np.array([4, *cells]), [0.0] * 5, terminated=False) == bars
+
+
+@pytest.mark.parametrize(
+    "env_id, last, reward, count",
+    [
+        ("CartPole-v1", np.zeros(4, np.float32), 1.0, 1),
+        ("Acrobot-v1", np.zeros(6, np.float32), 0.0, 100),
+        ("MountainCar-v0", np.array([0.5, 0.0], np.float32), -1.0, 92),
+        ("FrozenLake-misc", np.int32(15), 1.0, 100),
+        ("FrozenLake-misc", np.int32(5), 0.0, 0),
+    ],
+)
+def test_paper_reward_past_the_end(env_id, last, reward, count):
+    """Padding stands still in the last observation, so its reward bar is that of the terminating step."""
+    *_, end, padding = reward_bars(env_id, np.stack([last, last, last]), [0.0, reward], past_the_end=True)
+    assert (end, padding) == (count, count)
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

@@ -277,13 +277,14 @@ def _exact_counts(monkeypatch: pytest.MonkeyPatch, weight: np.ndarray) -> np.nda
 
 @pytest.mark.parametrize(
     "weight",
-    [[1, 1, 1], [0, 1, 0, 0, 1, 1, 1, 1, 0], [0, 0, 1], [1, 0, 0], [1, 2, 0, 5, 0.25, 0], [1e-3, 0, 1e3]],
+    [[1, 1, 1, 1], [1, 1, 1], [0, 1, 0, 0, 1, 1, 1, 0], [0, 0, 1], [1, 0, 0], [1, 2, 0, 5, 0.25, 0], [1e-3, 0, 1e3]],
     ids=str,
 )
 def test_drawing_is_exact(monkeypatch: pytest.MonkeyPatch, weight: list[float]) -> None:
     """The inverse CDF, over all numbers that the generator can give: in proportion to weight, 0 never."""
     counts = _exact_counts(monkeypatch, np.array(weight))
-    np.testing.assert_allclose(counts, 2**23 * np.array(weight) / sum(weight), atol=3)
+    representable = np.log2(sum(weight)).is_integer()  # else products are rounded, and a few draws shift by one row
+    np.testing.assert_allclose(counts, 2**23 * np.array(weight) / sum(weight), rtol=0, atol=0 if representable else 3)
     assert np.all(counts[np.array(weight) == 0] == 0)
 
 

@@ -159,7 +159,7 @@ def test_blow_up_at_once(tmp_path):
 # The loop itself, on the toy algorithm.
 
 
-@pytest.mark.parametrize("chunk", range(1, 9))
+@pytest.mark.parametrize("chunk", [1, 2, 4, 6, 9])
 @pytest.mark.parametrize("batched", [False, True])
 def test_every_chunk_size(toy, chunk, batched):
     """Any split of six episodes is the one program, for one seed and for three, bit for bit."""
@@ -177,7 +177,7 @@ def test_continue_anywhere(toy, batched):
     """Stopping after any episode and going on changes nothing, and returns the metrics of the rest only."""
     key = jax.random.split(KEY, 2) if batched else KEY
     whole, metrics = rgrl.run(key, toy)
-    for done in range(1, 6):
+    for done in (1, 2, 5):
         middle, _ = rgrl.run(key, toy.replace(episodes=done))
         last, rest = rgrl.run(None, toy, state=middle, chunk=2)
         assert_same(last, whole)

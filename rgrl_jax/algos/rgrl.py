@@ -88,14 +88,16 @@ def init(key: Key, config: RGRLConfig) -> TrainState:
 
 def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
     """One episode and the learning after it (lines 3-28)."""
-    act_key, learn_key, evict_key = jax.random.split(jax.random.fold_in(state.key, state.episode), 3)
+    keys = jax.random.split(jax.random.fold_in(state.key, state.episode), 4)
+    act_key, reset_key, learn_key, evict_key = keys
     noise = plan_noise(state.episode, config)
     explore = state.episode < config.warmup_episodes
     spec, _, _ = parts(config)
     episode = rollout(act_key, spec, make_policy(state.params, config, noise, explore))
 
     memory = remember(state.replay, episode, config)
-    params, opt_state, memory, losses = learn(learn_key, state.params, state.opt_state, memory, config)
+    params, opt_state = _begin_learning(reset_key, state, config)
+    params, opt_state, memory, losses = learn(learn_key, params, opt_state, memory, config)
     memory = replay.evict(evict_key, memory, config.max_windows)
 
     length = episode.length.sum()
@@ -268,6 +270,25 @@ def reward_targets(episode: Episode, config: RGRLConfig) -> Array:
         return target, target
 
     return jax.lax.scan(back, tail, (rewards, row[:, 0]), reverse=True)[1]
+
+
+def _begin_learning(key: Key, state: TrainState, config: RGRLConfig) -> tuple[PyTree, PyTree]:
+    """The weights and optimiser states that learning starts from: the present ones, or new ones now and then.
+
+    What an ensemble learnt from its first few steps stays with it and biases all that comes after; one that
+    is drawn anew and trained on the whole replay is free of that (Nikishin et al. 2022, "primacy bias").
+    """
+    if not config.reset_every:
+        return state.params, state.opt_state
+
+    def fresh() -> tuple[PyTree, PyTree]:
+        _, _, model = parts(config)
+        params = ensemble.init(key, model.init, config.ensemble_size)
+        return params, learning.init(params, _optimizer(config))
+
+    return jax.lax.cond(
+        (state.episode + 1) % config.reset_every == 0, fresh, lambda: (state.params, state.opt_state)
+    )
 
 
 def learn(

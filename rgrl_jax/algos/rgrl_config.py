@@ -58,6 +58,7 @@ class RGRLConfig(struct.PyTreeNode):
       learning_rate: its step size, alpha.
       clip_norm: greatest norm of the gradient of a member.
       learn_iterations: updates of each member per episode, line 22.
+      reset_every: episodes after which a new ensemble is drawn and trained on the whole replay; 0 for never.
       learn_batch: windows per update and member.
       state_weight: weight of the state error beside the reward error, footnote 5.
       action_noise: while learning, each action shrinks by a uniform factor in 1 - action_noise..1.
@@ -110,6 +111,7 @@ class RGRLConfig(struct.PyTreeNode):
     learning_rate: float = number(1e-3)
     clip_norm: float = number(1.0)
     learn_iterations: int = integer(200, 1)
+    reset_every: int = integer(0)
     learn_batch: int = integer(64, 1)
     state_weight: float = number(1.0)
     action_noise: float = number(1.0, 0.0, 1.0)

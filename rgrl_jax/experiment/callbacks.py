@@ -141,7 +141,9 @@ class Checkpoint(Callback):
 
 
 class StopAtGoal(Callback):
-    """Ends the run once noiseless episodes reach a goal on average, of every seed in the same check.
+    """Ends the run once noiseless episodes reach a goal, of every seed in the same check.
+
+    Their mean must do so with a standard error to spare, or else a lucky check would end many runs.
 
     After every chunk the frozen agent plays ``num_episodes`` episodes without plan noise; none of their
     steps is learnt from or counted.
@@ -159,10 +161,11 @@ class StopAtGoal(Callback):
         if self.goal is None:
             self.goal = make_spec(run.config.env_id, run.config.max_steps).goal
 
-        def mean_return(state: Any, config: Any) -> jax.Array:
-            return training.evaluate(training.evaluation_key(state), state, config, self.num_episodes).mean()
+        def careful_mean(state: Any, config: Any) -> jax.Array:
+            returns = training.evaluate(training.evaluation_key(state), state, config, self.num_episodes)
+            return returns.mean() - returns.std() / max(self.num_episodes - 1, 1) ** 0.5
 
-        check = jax.vmap(mean_return, in_axes=(0, None)) if run.batched else mean_return
+        check = jax.vmap(careful_mean, in_axes=(0, None)) if run.batched else careful_mean
         if self.goal is not None:
             with run.clock("compile"):
                 self.check = jax.jit(check).lower(run.state, run.config).compile()
