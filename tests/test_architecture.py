@@ -134,9 +134,7 @@ def _public(tree: ast.Module) -> Iterator[ast.AST]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
             yield node
             if isinstance(node, ast.ClassDef):
-                yield from (
-                    x for x in node.body if isinstance(x, ast.FunctionDef) and not x.name.startswith("_")
-                )
+                yield from (x for x in node.body if isinstance(x, ast.FunctionDef) and not x.name.startswith("_"))
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if f.read_text(encoding="utf-8").strip()], ids=_name)

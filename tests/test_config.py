@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import says, tiny_config, trained
+from tiny import TINY, says, tiny_config, trained
 
 import rgrl_jax as rgrl
 from rgrl_jax.algos import config as fields
@@ -18,6 +18,11 @@ FLOATS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "high" 
 COUNTS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "optional" in field.metadata]
 WORDS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "allowed" in field.metadata]
 FLAGS = ("zero_terminal_reward", "use_bias", "residual")
+
+
+def plain(**overrides):
+    """The defaults of the class, not of a preset, cut down; for counts by hand."""
+    return rgrl.RGRLConfig(**(TINY | {"reset_every": 0} | overrides))
 
 
 def complaint(**overrides):
@@ -275,13 +280,13 @@ def test_weights_of_the_gru_by_hand():
     """Embeddings, gates and heads of a GRU with S = 4 + 1, A = 2, R = 1 and d = 8."""
     weights = 5 * 8 + 2 * 8 + 2 * (8 * 24) + 8 * 1 + 8 * 5
     biases = 8 + 2 * 24 + 1 + 5
-    assert tiny_config().describe().parameters == weights + biases
-    assert tiny_config(use_bias=False).describe().parameters == weights
+    assert plain(state_encoding="scale", done_size=1, use_bias=True).describe().parameters == weights + biases
+    assert plain(state_encoding="scale", done_size=1, use_bias=False).describe().parameters == weights
 
 
 def test_describe_counts_by_hand():
     """Steps, plans, updates and FLOPs of numbers that differ from each other."""
-    config = tiny_config(
+    config = plain(
         episodes=11,
         warmup_episodes=4,
         max_steps=13,
@@ -291,6 +296,7 @@ def test_describe_counts_by_hand():
         learn_iterations=17,
         learn_batch=19,
         ensemble_size=3,
+        plan_members="sample",
     )
     cost = config.describe()
     assert cost.env_id == "CartPole-v1"
@@ -308,10 +314,11 @@ def test_describe_counts_by_hand():
 
 def test_describe_as_text():
     """The text holds the counts, on one line, with the env in front."""
-    text = str(tiny_config().describe())
+    cost = tiny_config().describe()
+    text = str(cost)
     assert text.startswith("CartPole-v1: 4 episodes, at most 48 env steps")
     assert "12 updates per member" in text
-    assert "550 weights per member" in text
+    assert f"{cost.parameters} weights per member" in text
     assert "\n" not in text
     for name in NAMES:  # no value is left unformatted
         assert f"{name}=" not in text

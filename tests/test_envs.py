@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rgrl_jax.envs import EnvSpec, list_envs, make_spec, register_env, registry
+from rgrl_jax.envs import EnvSpec, list_envs, make_spec, register_env, registry, spec_from_gymnax
 from rgrl_jax.types import Box, Discrete
 
 STEPS = 60
@@ -135,6 +135,22 @@ def test_truncation_at_the_step_limit(env_id: str, max_steps: int | None) -> Non
 
     assert [bool(x) for x in at(jnp.int32(limit - 2))] == [False, False]
     assert [bool(x) for x in at(jnp.int32(limit - 1))] == [False, True]
+
+
+def test_odd_environments_come_into_the_normal_form() -> None:
+    """gymnax has a bandit that pays integers and counts its step limit in floats."""
+    space = Box(0.0, 1.0, (4,))
+    spec = spec_from_gymnax(
+        "BernoulliBandit-misc",
+        observation=space,
+        action=Discrete(2),
+        reward_range=(0.0, 1.0),
+        return_range=(0.0, 100.0),
+    )
+    _, state = jax.eval_shape(spec.reset, jax.random.key(0))
+    _, _, reward, terminated, truncated = jax.eval_shape(spec.step, jax.random.key(0), state, jnp.int32(1))
+    assert (reward.dtype, terminated.dtype, truncated.dtype) == (jnp.float32, jnp.bool_, jnp.bool_)
+    assert isinstance(spec.max_steps, int) and spec.max_steps == 100
 
 
 def test_limits_of_all_environments_are_listed(env_id: str) -> None:

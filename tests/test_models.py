@@ -206,6 +206,16 @@ def test_initial_weights() -> None:
         assert weights[name].std() == pytest.approx((2 / sum(weights[name].shape)) ** 0.5, rel=0.08)
 
 
+@pytest.mark.parametrize("residual", [True, False])
+def test_a_residual_network_starts_from_no_change(residual: bool) -> None:
+    """With ``residual`` a fresh network predicts that the state stays as it is; without, anything."""
+    model = RecurrentModel(GRU(S, A, R, D, 1, True, "linear", residual, 1))
+    _, present, actions = _inputs()
+    run = jax.jit(lambda key: model.apply(model.init(key), jnp.zeros((1, D)), present, actions))
+    state = np.asarray(run(jax.random.key(8)).state)
+    assert np.allclose(state, np.float32(present)) == residual
+
+
 def test_without_biases_there_are_none() -> None:
     """``use_bias=False`` leaves the biases out of the weights."""
     weights = jax.eval_shape(RecurrentModel(GRU(S, A, R, D, 2, use_bias=False)).init, jax.random.key(0))["params"]

@@ -207,9 +207,7 @@ def test_rows_share_the_draws_of_an_unmapped_key() -> None:
     rows = jax.vmap(planner, in_axes=(None, None, 0, 0, None, None))(KEY, params, presents, starts, 0.4, 0.8)
     for i in range(5):
         alone = planner(KEY, params, presents[i], starts[i], 0.4, 0.8)
-        jax.tree.map(
-            lambda row, x, i=i: np.testing.assert_allclose(row[i], x, rtol=1e-5, atol=1e-6), rows, alone
-        )
+        jax.tree.map(lambda row, x, i=i: np.testing.assert_allclose(row[i], x, rtol=1e-5, atol=1e-6), rows, alone)
 
 
 def test_rows_draw_for_themselves_with_mapped_keys() -> None:

@@ -41,6 +41,7 @@ def test_paper_common_settings(env_id):
         "learning_rate": 0.1,
         "learn_iterations": 100,
         "learn_batch": 1,
+        "reset_every": 0,
         "state_weight": 1.0,
         "plan_noise": 5.0,
         "plan_noise_decay": 0.5,

@@ -166,9 +166,7 @@ def _episodes(draw: st.DrawFn, most: int = 7) -> list[Played]:
 )
 @given(episodes=_episodes())
 @settings(max_examples=40, deadline=None)
-def test_windows_equal_the_twin(
-    capacity: int, history_length: int, horizon: int, episodes: list[Played]
-) -> None:
+def test_windows_equal_the_twin(capacity: int, history_length: int, horizon: int, episodes: list[Played]) -> None:
     """Contents and starts: nothing crosses an episode, padding is virtual, the ring forgets its oldest rows."""
     state, twin = _fill(capacity, history_length, horizon, episodes)
     drawable = sorted(twin.place(*start) for start in twin.starts())

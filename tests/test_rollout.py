@@ -35,10 +35,10 @@ def _observe(state: Counter, noise: Array) -> Array:
 
 
 def _step(key: Key, state: Counter, action: Array) -> tuple[Array, Counter, Array, Array, Array]:
-    """Pays 10 a step plus the action, for ever; ``terminated`` is true at the end and false again after it."""
+    """Pays 10 a step plus the action, for ever; ``terminated`` is true at the end only, not after it."""
     state = state._replace(count=state.count + 1)
     terminated = state.count == state.end
-    truncated = (state.count == LIMIT) & ~terminated
+    truncated = (state.count >= LIMIT) & ~terminated
     noise = jax.random.uniform(key)
     return _observe(state, noise), state, 10.0 + action.astype(jnp.float32), terminated, truncated
 
@@ -56,7 +56,7 @@ SPEC = EnvSpec(
 
 
 def _policy(steps: int) -> Callable[[Key, Episode, Array], tuple[Array, Any]]:
-    """Plays 3, 4, 5, ... times the present count plus one; reports when it was asked and what it saw."""
+    """Plays 3, 4, 5, ... times one plus the present count; reports when it was asked and what it saw."""
 
     def policy(key: Key, episode: Episode, t: Array) -> tuple[Array, Any]:
         count = episode.obs[t, :, 0].astype(jnp.int32)

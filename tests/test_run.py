@@ -11,6 +11,7 @@ from rich.console import Console
 from tiny import TOY, TRAIN, ToyConfig, ToyState, assert_same, logged, says, tiny_config, trained
 
 import rgrl_jax as rgrl
+from rgrl_jax import training
 from rgrl_jax.algos import base
 from rgrl_jax.envs import registry
 
@@ -352,9 +353,27 @@ def test_nan_of_one_seed_is_named(toy):
     with pytest.raises(FloatingPointError, match=r"model_loss = nan in episode 5 of run 0 "):
         rgrl.run(keys, bad, chunk=6)
     start = jax.vmap(rgrl.init, in_axes=(0, None))(keys, toy)
-    start = start.replace(weight=start.weight.at[2].set(jnp.inf))
-    with pytest.raises(FloatingPointError, match=r"episode_return = inf in episode 1 of run 2 "):
+    start = start.replace(weight=start.weight.at[1, 0].set(jnp.inf))
+    with pytest.raises(FloatingPointError, match=r"episode_return = inf in episode 1 of run 1 "):
         rgrl.run(None, toy, state=start, chunk=6)
+
+
+def test_earliest_bad_episode_is_named(toy, monkeypatch):
+    """The first run goes wrong in episode 5, the last one in episode 2: the message is about the latter."""
+
+    def step(state, config):
+        state, metrics = TOY[1].step(state, config)
+        late = state.skill < skills[2]
+        bad = state.episode == jnp.where(late, 5, jnp.where(state.skill > skills[2], 7, 2))
+        return state, metrics.replace(plan_loss=jnp.where(bad, jnp.nan, 0.0))
+
+    keys = jax.random.split(KEY, 8)
+    skills = jax.vmap(rgrl.init, in_axes=(0, None))(keys, toy).skill
+    order = jnp.argsort(skills)[jnp.array([0, 7, 4])]  # low, high, middle
+    keys, skills = keys[order], skills[order]
+    monkeypatch.setitem(base._ALGORITHMS, ToyConfig, ("toy", TOY[1]._replace(step=step)))
+    with pytest.raises(FloatingPointError, match=r"plan_loss = nan in episode 2 of run 2 "):
+        rgrl.run(keys, toy, chunk=6)
 
 
 @pytest.mark.parametrize("field", ["episode_return", "model_loss", "plan_loss"])
@@ -441,6 +460,49 @@ def test_goal_of_one_run(toy):
     assert int(state.episode) == 3
     state, _ = rgrl.run(KEY, toy.replace(gain=1.0), chunk=2, callbacks=[rgrl.StopAtGoal(goal, num_episodes=4)])
     assert int(state.episode) == 4  # looked at after every second episode only
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_goal_with_a_standard_error_to_spare(toy, count):
+    """Returns that scatter must reach the goal with their mean less its standard error."""
+    config = toy.replace(gain=1.0, spread=0.8)
+    skill = float(rgrl.init(KEY, toy).skill)
+    scatter = 0.8 * np.arange(count)
+    error = scatter.std(ddof=1) / np.sqrt(count)
+    for slack, expected in ((0.01, 3), (-0.01, 4)):
+        goal = 3.0 * (1.0 + skill) - error - slack
+        state, _ = rgrl.run(KEY, config, callbacks=[rgrl.StopAtGoal(goal, num_episodes=count)])
+        assert int(state.episode) == expected
+
+
+def test_goal_over_one_episode(toy):
+    """One episode has no scatter: it alone decides."""
+    config = toy.replace(gain=1.0, spread=0.8)
+    goal = 3.0 * (1.0 + float(rgrl.init(KEY, toy).skill)) - 0.01
+    state, _ = rgrl.run(KEY, config, callbacks=[rgrl.StopAtGoal(goal, num_episodes=1)])
+    assert int(state.episode) == 3
+
+
+@pytest.mark.parametrize("seeds", [None, 2])
+def test_evaluation_keys_are_new(toy, seeds):
+    """The key of an evaluation is none that training uses, nor a child of one, and another after every episode."""
+    key = KEY if seeds is None else jax.random.split(KEY, seeds)
+    start = rgrl.init if seeds is None else jax.vmap(rgrl.init, in_axes=(0, None))
+    draw = training.evaluation_key if seeds is None else jax.vmap(training.evaluation_key)
+    state = start(key, toy)
+    seen = set()
+    for episode in range(8):
+        now = state.replace(episode=jnp.full_like(state.episode, episode))
+        found = jax.random.key_data(draw(now))
+        assert found.shape == (*state.episode.shape, 2)
+        seen |= {tuple(row) for row in np.asarray(found).reshape(-1, 2).tolist()}
+    assert len(seen) == 8 * (seeds or 1)
+    runs = state.key.reshape(-1)
+    used = jax.vmap(lambda k: jax.vmap(lambda i: jax.random.fold_in(k, i))(jnp.arange(500)))(runs)
+    children = jax.vmap(jax.vmap(lambda k: jax.random.split(k, 8)))(used)
+    for keys in (used, children):
+        words = np.asarray(jax.random.key_data(keys)).reshape(-1, 2)
+        assert seen.isdisjoint(map(tuple, words.tolist()))
 
 
 def test_goal_of_all_seeds(toy):

@@ -31,6 +31,7 @@ TINY = {
     "max_windows": 100,
     "unroll": 1,
     "ensemble_size": 2,
+    "reset_every": 3,
 }
 ARGUMENTS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
@@ -112,15 +113,17 @@ class ToyConfig:
       max_steps: its step limit.
       episodes: training episodes.
       rate: how fast old weights are forgotten.
-      gain: return of a noiseless episode, per trained episode.
+      gain: mean return of noiseless episodes, per trained episode.
+      spread: distance between the returns of two noiseless episodes.
       bad_episode: the loss of this episode is NaN; 0 for none.
     """
 
-    env_id: str = fields.static("Catch-bsuite")
+    env_id: str = fields.word("Catch-bsuite")
     max_steps: int | None = fields.integer(None, 1)
     episodes: int = fields.integer(6, 1)
     rate: float = fields.number(0.25)
     gain: float = fields.number(0.0)
+    spread: float = fields.number(0.0)
     bad_episode: float = fields.number(0.0)
 
     def validate(self):
@@ -180,9 +183,10 @@ def toy_step(state, config):
 
 
 def toy_play(key, state, config, num_episodes):
-    """Episodes whose return is ``gain * episode * (1 + skill)``."""
+    """Episodes whose mean return is ``gain * episode * (1 + skill)``, evenly spread."""
     del key
-    value = config.gain * state.episode * (1.0 + state.skill)
+    place = jnp.arange(num_episodes) - (num_episodes - 1) / 2
+    value = config.gain * state.episode * (1.0 + state.skill) + config.spread * place
     blank = jnp.zeros((2, num_episodes))
     done = jnp.ones(num_episodes, bool)
     return rgrl.Episode(

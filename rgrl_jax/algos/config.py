@@ -34,9 +34,14 @@ def choice(default: str, *others: str) -> Any:
     return struct.field(pytree_node=False, default=default, metadata={"allowed": (default, *others)})
 
 
-def static(default: Any) -> Any:
-    """Any hashable value, static."""
-    return struct.field(pytree_node=False, default=default)
+def word(default: str) -> Any:
+    """A name, static."""
+    return struct.field(pytree_node=False, default=default, metadata={"type": str, "allowed_type": "a name"})
+
+
+def flag(default: bool) -> Any:
+    """True or False, static."""
+    return struct.field(pytree_node=False, default=default, metadata={"type": bool, "allowed_type": "True or False"})
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
@@ -58,7 +63,10 @@ def check_fields(config: Any) -> None:
 
 
 def _check_field(name: str, value: Any, rule: Any) -> None:
-    if "allowed" in rule:
+    if "type" in rule:
+        if not isinstance(value, rule["type"]):
+            raise ValueError(f"{name} = {value!r} must be {rule['allowed_type']}")
+    elif "allowed" in rule:
         if value not in rule["allowed"]:
             raise ValueError(f"{name} = {value!r} is not one of {', '.join(rule['allowed'])}")
     elif "optional" in rule:
@@ -72,7 +80,9 @@ def _check_field(name: str, value: Any, rule: Any) -> None:
         if isinstance(value, jax.core.Tracer) or type(value) is object:  # traced, or a placeholder of jax's
             return
         low, high = rule["low"], rule["high"]
-        entries = np.asarray(value, dtype=np.float64)
+        entries = np.asarray(value)
+        if entries.dtype.kind not in "iuf":
+            raise ValueError(f"{name} = {value!r} must be a number")
         if not (np.isfinite(entries).all() and (entries >= low).all() and (entries <= high).all()):
             allowed = f"at least {low:g}" if math.isinf(high) else f"in {low:g}..{high:g}"
             raise ValueError(f"{name} = {value} must be finite and {allowed}")

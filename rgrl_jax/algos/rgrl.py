@@ -248,20 +248,23 @@ def reward_targets(episode: Episode, config: RGRLConfig) -> Array:
     """What the model learns as reward, ``[L + 1, N]``: a discounted average of the rewards to come.
 
     ``g_t = (1 - gamma) r_t + gamma g_{t+1}``, so gamma = 0 is the paper's reward per step. Past a terminal
-    state all rewards are 0; past a time limit they are taken to go on as they last were.
+    state all rewards are 0, or with the reference's signals what the end showed; past a time limit they are
+    taken to go on as they last were.
     """
     spec = make_spec(config.env_id, config.max_steps)
     rewards, length = episode.reward, episode.length
     row = jnp.arange(rewards.shape[0])[:, None]
     last = (row == length - 1) & episode.terminated
-    if config.signals == "reference" and spec.reference is not None:
+    if config.zero_terminal_reward:
+        rewards = jnp.where(last, 0.0, rewards)
+    reference = config.signals == "reference" and spec.reference is not None
+    if reference and spec.reference is not None:
         shown = jax.vmap(jax.vmap(spec.reference.reward))
         next_obs = jnp.concatenate([episode.obs[1:], episode.obs[-1:]])
         rewards = jnp.where(row < length, shown(rewards, next_obs, last), 0.0)
-    if config.zero_terminal_reward:
-        rewards = jnp.where(last, 0.0, rewards)
     lane = jnp.arange(length.shape[0])
-    tail = jnp.where(episode.terminated, 0.0, rewards[length - 1, lane])
+    final = rewards[length - 1, lane]
+    tail = final if reference else jnp.where(episode.terminated, 0.0, final)
     gamma = config.reward_discount
 
     def back(after: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -286,9 +289,7 @@ def _begin_learning(key: Key, state: TrainState, config: RGRLConfig) -> tuple[Py
         params = ensemble.init(key, model.init, config.ensemble_size)
         return params, learning.init(params, _optimizer(config))
 
-    return jax.lax.cond(
-        (state.episode + 1) % config.reset_every == 0, fresh, lambda: (state.params, state.opt_state)
-    )
+    return jax.lax.cond((state.episode + 1) % config.reset_every == 0, fresh, lambda: (state.params, state.opt_state))
 
 
 def learn(

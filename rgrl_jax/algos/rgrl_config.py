@@ -8,7 +8,7 @@ from flax import struct
 
 from rgrl_jax.algos import config as fields
 from rgrl_jax.algos.base import get_algorithm
-from rgrl_jax.algos.config import choice, integer, number, static
+from rgrl_jax.algos.config import choice, flag, integer, number, word
 from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.models.base import check_model
 from rgrl_jax.replay import DEDUPE
@@ -72,7 +72,7 @@ class RGRLConfig(struct.PyTreeNode):
       dedupe: drop windows that are known as a whole, or in each of their six components, line 20.
     """
 
-    env_id: str = static("CartPole-v1")
+    env_id: str = word("CartPole-v1")
     max_steps: int | None = integer(None, 1)
     episodes: int = integer(40, 1)
     warmup_episodes: int = integer(5)
@@ -83,14 +83,14 @@ class RGRLConfig(struct.PyTreeNode):
     reward_encoding: str = choice("scale", "thermometer")
     reward_bins: int = integer(100, 1)
     reward_discount: float = number(0.0, 0.0, 1.0)
-    zero_terminal_reward: bool = static(False)
-    model: str = static("gru")
+    zero_terminal_reward: bool = flag(False)
+    model: str = word("gru")
     width: int = integer(32, 1)
     layers: int = integer(1, 1)
     heads: int = integer(4, 1)
-    use_bias: bool = static(True)
+    use_bias: bool = flag(True)
     head: str = choice("linear", "tanh")
-    residual: bool = static(True)
+    residual: bool = flag(True)
     unroll: int = integer(5, 1)
     ensemble_size: int = integer(5, 1)
     history_length: int = integer(0)

@@ -97,7 +97,7 @@ def _acrobot(max_steps: int | None) -> EnvSpec:
         return_range=(-float(max_steps or 500), 0.0),
         goal=-100.0,
         # "done: all on; else all off"
-        reference=Signals(observation, lambda reward, obs, end: end.astype(jnp.float32), (0.0, 1.0)),
+        reference=Signals(observation, lambda reward, obs, end: jnp.where(end, 1.0, -1.0), (0.0, 1.0)),
         max_steps=max_steps,
     )
 
@@ -147,7 +147,8 @@ def _frozen_lake(max_steps: int | None) -> EnvSpec:
     def nearness(reward: Array, obs: Array, end: Array) -> Array:
         # Goal: all on; hole: all off; else one minus the distance to the goal cell; the start: all off.
         distance = jnp.hypot(3.0 - obs // 4, 3.0 - obs % 4)
-        return jnp.where(end, reward, jnp.where(obs == 0, -1.0, 1.0 - distance / 4.24))
+        closer = 0.99 - distance / 4.24  # one bin less, for the thermometer lights one at 0
+        return jnp.where(end, jnp.where(obs == 15, 1.0, -1.0), jnp.where(obs == 0, -1.0, closer))
 
     return spec_from_gymnax(
         "FrozenLake-misc",

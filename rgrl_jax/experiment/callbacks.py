@@ -111,7 +111,7 @@ class Checkpoint(Callback):
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         seeds = run.state.episode.size
-        folders.write_config(self.folder, run.config, self.meta | {"seeds": seeds})
+        folders.write_config(self.folder, run.config, self.meta | {"seeds": seeds, "batched": run.batched})
         self.manager = checkpoint.open_manager(self.folder, keep=self.keep)
         newest = self.manager.latest_step()
         if newest is not None and newest > run.episode:

@@ -60,8 +60,11 @@ def load_run(folder: str | Path) -> LoadedRun:
     """
     folder = Path(folder)
     config, meta = folders.read_config(folder)
-    init = training.init if meta["seeds"] == 1 else jax.vmap(training.init, in_axes=(0, None))
-    like = jax.eval_shape(lambda: init(seed_keys(meta["seed"], meta["seeds"]), config))
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), meta["seeds"]))
+    if meta.get("batched", meta["seeds"] > 1):
+        like = jax.eval_shape(lambda k: jax.vmap(training.init, in_axes=(0, None))(k, config), keys)
+    else:
+        like = jax.eval_shape(lambda k: training.init(k[0], config), keys)
     with open_manager(folder) as manager:
         step = manager.latest_step()
         if step is None:

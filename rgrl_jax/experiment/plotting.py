@@ -41,9 +41,11 @@ def plot_learning(
     top.set_ylabel("episode return")
     if goal is not None:
         top.axhline(goal, color="0.3", linestyle="--", linewidth=1, label=f"goal {goal:g}")
-    top.legend(loc="best", frameon=False)
+    if top.get_legend_handles_labels()[0]:
+        top.legend(loc="best", frameon=False)
     _lines(middle, metrics, "model_loss", ORANGE)
-    middle.set_yscale("log")
+    if np.nanmax(np.append(metrics.model_loss, 0.0)) > 0:
+        middle.set_yscale("log")
     middle.set_ylabel("model loss")
     _lines(bottom, metrics, "plan_loss", GREEN, mask="plan_loss")
     bottom.set_ylabel("plan loss")
@@ -64,10 +66,18 @@ def _lines(axis: Any, metrics: Any, name: str, color: str, mask: str | None = No
     if mask is not None:  # nothing was planned in warm-up episodes
         values = np.where(values == 0, np.nan, values)
     x = np.atleast_2d(metrics.episode)[0]
-    alone = len(values) < 3
+    alone, marker = len(values) < 3, "o" if len(x) == 1 else None
     for i, row in enumerate(values):
         label = "each seed" if i == 0 and len(values) > 1 else None
-        axis.plot(x, row, color=color, linewidth=1.8 if alone else 0.6, alpha=1.0 if alone else 0.35, label=label)
+        axis.plot(
+            x,
+            row,
+            color=color,
+            linewidth=1.8 if alone else 0.6,
+            alpha=1.0 if alone else 0.35,
+            label=label,
+            marker=marker,
+        )
     if alone:
         return
     known = [row[np.isfinite(row)] for row in values.T]
