@@ -286,7 +286,7 @@ def test_checkpoint_of_another_config(folder, field, value, there, here):
 
 def test_other_number_of_seeds(folder):
     """A checkpoint of one run is not taken for one of three seeds."""
-    edit(folder, lambda content: content.update(seeds=3))
+    edit(folder, lambda content: content.update(seeds=3, batched=True))
     with pytest.raises(ValueError):
         rgrl.load_run(folder)
 

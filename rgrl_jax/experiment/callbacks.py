@@ -100,6 +100,9 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, folder: str | Path, *, every: int = 1, keep: int = 2, meta: dict[str, Any] | None = None):
+        for name, value in (("every", every), ("keep", keep)):
+            if value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1")
         self.folder, self.every, self.keep = Path(folder), every, keep
         self.meta = {"preset": "custom", "seed": 0} | (meta or {})
 
@@ -110,7 +113,7 @@ class Checkpoint(Callback):
           FileExistsError: the folder holds checkpoints of another run, further on than this one.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        seeds = run.state.episode.size
+        seeds, self.seen = run.state.episode.size, -1
         folders.write_config(self.folder, run.config, self.meta | {"seeds": seeds, "batched": run.batched})
         self.manager = checkpoint.open_manager(self.folder, keep=self.keep)
         newest = self.manager.latest_step()
@@ -118,7 +121,7 @@ class Checkpoint(Callback):
             raise FileExistsError(
                 f"{str(self.folder)!r} holds checkpoint {newest}, beyond episode {run.episode}; choose another folder"
             )
-        self.chunks, self.seen, self.saved = 0, run.episode, newest
+        self.chunks, self.saved = 0, newest
 
     def after_chunk(self, run: Run) -> None:
         """Saves the state if its turn has come."""

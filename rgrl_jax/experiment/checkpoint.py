@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from rgrl_jax import training
@@ -84,7 +85,11 @@ def load_run(folder: str | Path) -> LoadedRun:
 
 def seed_keys(seed: int, seeds: int) -> jax.Array:
     """The key of one run, or the keys ``[seeds]`` of several: those of ``seed, seed + 1, ...``."""
-    return jax.random.key(seed) if seeds == 1 else jax.vmap(jax.random.key)(seed + jnp.arange(seeds))
+    return (
+        jax.random.key(seed)
+        if seeds == 1
+        else jax.vmap(jax.random.key)(jnp.asarray((seed + np.arange(seeds)) % 2**32, jnp.uint32))
+    )
 
 
 def _check_fit(stored: Any, wanted: dict[str, Any], path: Path) -> None:

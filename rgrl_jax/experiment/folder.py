@@ -64,7 +64,7 @@ def write_config(folder: Path, config: Any, meta: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return float(value) if hasattr(value, "dtype") else value
+    return np.asarray(value).item() if hasattr(value, "dtype") else value
 
 
 def read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
@@ -81,6 +81,8 @@ def read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
         meta = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(meta, dict):
+        raise ValueError(f"{path} holds a {type(meta).__name__}, not the description of a run")
     if meta.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format_version = {meta.get('format_version')!r}, written by rgrl_jax "
