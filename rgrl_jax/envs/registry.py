@@ -6,6 +6,8 @@ import difflib
 import functools
 from collections.abc import Callable
 
+import jax
+
 from rgrl_jax.envs.spec import EnvSpec
 
 MakeSpec = Callable[[int | None], EnvSpec]
@@ -34,7 +36,6 @@ def list_envs() -> list[str]:
     return list(_ENVS)
 
 
-@functools.cache
 def make_spec(env_id: str, max_steps: int | None = None) -> EnvSpec:
     """Looks an environment up; equal arguments give the same object, so nothing compiles twice.
 
@@ -48,4 +49,10 @@ def make_spec(env_id: str, max_steps: int | None = None) -> EnvSpec:
     if env_id not in _ENVS:
         near = difflib.get_close_matches(env_id, _ENVS, n=3, cutoff=0.3) or list_envs()
         raise ValueError(f"env_id = {env_id!r} is not registered; nearest: {', '.join(near)}")
-    return _ENVS[env_id](max_steps)
+    return _cached_spec(env_id, max_steps)
+
+
+@functools.cache
+def _cached_spec(env_id: str, max_steps: int | None) -> EnvSpec:
+    with jax.ensure_compile_time_eval():  # no tracer may stay in the cache
+        return _ENVS[env_id](max_steps)

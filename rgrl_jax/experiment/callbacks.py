@@ -114,13 +114,13 @@ class Checkpoint(Callback):
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         seeds, self.seen = run.state.episode.size, -1
-        folders.write_config(self.folder, run.config, self.meta | {"seeds": seeds, "batched": run.batched})
         self.manager = checkpoint.open_manager(self.folder, keep=self.keep)
         newest = self.manager.latest_step()
         if newest is not None and newest > run.episode:
             raise FileExistsError(
                 f"{str(self.folder)!r} holds checkpoint {newest}, beyond episode {run.episode}; choose another folder"
             )
+        folders.write_config(self.folder, run.config, self.meta | {"seeds": seeds, "batched": run.batched})
         self.chunks, self.saved = 0, newest
 
     def after_chunk(self, run: Run) -> None:

@@ -88,6 +88,9 @@ def read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
             f"{path} has format_version = {meta.get('format_version')!r}, written by rgrl_jax "
             f"{meta.get('rgrl_jax')}; this is {rgrl_jax.__version__}, which reads version {FORMAT_VERSION}"
         )
+    absent = [name for name in ("algo", "seed", "seeds", "config") if name not in meta]
+    if absent:
+        raise ValueError(f"{path} lacks {', '.join(absent)}: it is damaged or of another version")
     algorithms = list_algorithms()
     if meta["algo"] not in algorithms:
         near = nearest(meta["algo"], algorithms)
