@@ -126,11 +126,12 @@ def draw(key: Key, weight: Array, shape: tuple[int, ...]) -> Array:
     Returns:
       Indices of ``shape``, int32.
     """
-    cumulative = jnp.cumsum(weight)
+    cumulative = jax.lax.cummax(jnp.cumsum(weight))  # a float32 sum may step back a little
     point = jax.random.uniform(key, shape) * cumulative[-1]
     index = jnp.searchsorted(cumulative, point, side="right")
-    last = weight.shape[0] - 1 - jnp.argmax(weight[::-1] > 0)  # rounding may reach the very top
-    return jnp.minimum(index, last).astype(jnp.int32)
+    index = jnp.minimum(index, weight.shape[0] - 1)  # rounding may reach the very top
+    rows = jnp.where(weight > 0, jnp.arange(weight.shape[0]), -1)
+    return jnp.maximum(jax.lax.cummax(rows)[index], jnp.argmax(weight > 0)).astype(jnp.int32)
 
 
 def window(state: ReplayState, start: Array, codec: Codec, *, history_length: int, horizon: int) -> Window:
@@ -160,7 +161,8 @@ def window(state: ReplayState, start: Array, codec: Codec, *, history_length: in
     actions = jax.vmap(codec.encode_action)(state.action[rows[:-1]])
 
     before = (start - history_length + jnp.arange(history_length)) % capacity
-    known = (state.episode[before] == state.episode[start])[:, None]
+    expected = left + history_length - jnp.arange(history_length)  # rows to the end, unless the ring wrapped
+    known = ((state.episode[before] == state.episode[start]) & (state.to_end[before] == expected))[:, None]
     history = History(
         jnp.where(known, jax.vmap(codec.encode_state)(state.obs[before], jnp.zeros(history_length, bool)), -1.0),
         jnp.where(known, jax.vmap(codec.encode_action)(state.action[before]), -1.0),
