@@ -296,4 +296,4 @@ def test_own_environment_gets_the_defaults(monkeypatch):
     with pytest.raises(ValueError) as error:
         rgrl.preset("Own-v0", "paper")
     says(error, "Own-v0", "'paper'")
-    registry.make_spec.cache_clear()
+    registry._cached_spec.cache_clear()

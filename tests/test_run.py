@@ -531,7 +531,7 @@ def test_environment_without_a_goal(toy, monkeypatch):
     config = toy.replace(env_id="Aimless-v0", gain=1e9)
     state, _ = rgrl.run(KEY, config, callbacks=[rgrl.StopAtGoal()])
     assert int(state.episode) == 6
-    registry.make_spec.cache_clear()
+    registry._cached_spec.cache_clear()
 
 
 def test_one_stopper_for_two_runs(toy):

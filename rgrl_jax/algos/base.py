@@ -96,6 +96,12 @@ def get_algorithm(config: Any) -> Algorithm:
     return _ALGORITHMS[type(config)][1]
 
 
+def algorithm_name(config: Any) -> str:
+    """The name under which the algorithm of this config is registered."""
+    get_algorithm(config)
+    return _ALGORITHMS[type(config)][0]
+
+
 def list_algorithms() -> dict[str, type]:
     """Algorithm names and the config type of each."""
     return {name: config_type for config_type, (name, _) in _ALGORITHMS.items()}

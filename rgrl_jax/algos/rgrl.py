@@ -100,7 +100,7 @@ def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
     params, opt_state, memory, losses = learn(learn_key, params, opt_state, memory, config)
     memory = replay.evict(evict_key, memory, config.max_windows)
 
-    length = episode.length.sum()
+    length = episode.length.sum(dtype=jnp.int32)
     state = state.replace(
         params=params,
         opt_state=opt_state,

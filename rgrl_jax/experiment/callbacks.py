@@ -80,12 +80,15 @@ class CSVLog(Callback):
         self.folder, self.seed = Path(folder), seed
 
     def begin(self, run: Run) -> None:
-        """Makes the folder; drops rows past the state that the run goes on from."""
+        """Makes the folder; what it holds stays as it is until there is something to add."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        folders.trim_metrics(self.folder, run.episode)
+        self.start: int | None = run.episode
 
     def after_chunk(self, run: Run) -> None:
-        """Appends the chunk."""
+        """Appends the chunk; before the first, drops rows past the state that the run went on from."""
+        if self.start is not None:
+            folders.trim_metrics(self.folder, self.start)
+            self.start = None
         folders.append_metrics(self.folder, run.chunk, self.seed)
 
 
@@ -120,8 +123,13 @@ class Checkpoint(Callback):
             raise FileExistsError(
                 f"{str(self.folder)!r} holds checkpoint {newest}, beyond episode {run.episode}; choose another folder"
             )
-        folders.write_config(self.folder, run.config, self.meta | {"seeds": seeds, "batched": run.batched})
+        key_impl = str(jax.random.key_impl(run.state.key))
+        folders.write_config(
+            self.folder, run.config, self.meta | {"seeds": seeds, "batched": run.batched, "key_impl": key_impl}
+        )
         self.chunks, self.saved = 0, newest
+        if newest == run.episode:
+            run.checkpoint = self._path(newest)
 
     def after_chunk(self, run: Run) -> None:
         """Saves the state if its turn has come."""
@@ -140,7 +148,10 @@ class Checkpoint(Callback):
         if run.episode != self.saved:
             checkpoint.save(self.manager, run.episode, run.state)
             self.saved = run.episode
-            run.checkpoint = self.folder / folders.CHECKPOINTS / str(run.episode)
+            run.checkpoint = self._path(run.episode)
+
+    def _path(self, episode: int) -> Path:
+        return self.folder / folders.CHECKPOINTS / str(episode)
 
 
 class StopAtGoal(Callback):
@@ -161,19 +172,19 @@ class StopAtGoal(Callback):
 
     def begin(self, run: Run) -> None:
         """Compiles the check."""
-        if self.goal is None:
-            self.goal = make_spec(run.config.env_id, run.config.max_steps).goal
+        default = make_spec(run.config.env_id, run.config.max_steps).goal
+        self.wanted = default if self.goal is None else self.goal
 
         def careful_mean(state: Any, config: Any) -> jax.Array:
             returns = training.evaluate(training.evaluation_key(state), state, config, self.num_episodes)
             return returns.mean() - returns.std() / max(self.num_episodes - 1, 1) ** 0.5
 
         check = jax.vmap(careful_mean, in_axes=(0, None)) if run.batched else careful_mean
-        if self.goal is not None:
+        if self.wanted is not None:
             with run.clock("compile"):
                 self.check = jax.jit(check).lower(run.state, run.config).compile()
 
     def after_chunk(self, run: Run) -> None:
         """Plays the noiseless episodes."""
-        if self.goal is not None and np.min(self.check(run.state, run.config)) >= self.goal:
-            run.stopped = f"goal of {self.goal:g} met over {self.num_episodes} noiseless episodes"
+        if self.wanted is not None and np.min(self.check(run.state, run.config)) >= self.wanted:
+            run.stopped = f"goal of {self.wanted:g} met over {self.num_episodes} noiseless episodes"

@@ -61,26 +61,39 @@ def load_run(folder: str | Path) -> LoadedRun:
     """
     folder = Path(folder)
     config, meta = folders.read_config(folder)
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), meta["seeds"]))
+    impl = meta.get("key_impl")
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0, impl=impl), meta["seeds"]))
     if meta.get("batched", meta["seeds"] > 1):
         like = jax.eval_shape(lambda k: jax.vmap(training.init, in_axes=(0, None))(k, config), keys)
     else:
         like = jax.eval_shape(lambda k: training.init(k[0], config), keys)
-    with open_manager(folder) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise FileNotFoundError(f"{str(folder)!r} holds no whole checkpoint")
-        wanted = jax.eval_shape(_flatten, like)
-        _check_fit(manager.item_metadata(step), wanted, folder / folders.CHECKPOINTS / str(step))
-        stored = manager.restore(step, args=ocp.args.StandardRestore(wanted))
+    stored = _restore(folder, jax.eval_shape(_flatten, like))
 
     def fill(path: Any, spec: Any) -> jax.Array:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if name not in stored:
             return jnp.zeros(spec.shape, spec.dtype)
-        return jax.random.wrap_key_data(stored[name]) if _is_key(spec) else stored[name]
+        return jax.random.wrap_key_data(stored[name], impl=impl) if _is_key(spec) else stored[name]
 
     return LoadedRun(config, jax.tree_util.tree_map_with_path(fill, like), meta)
+
+
+def _restore(folder: Path, wanted: dict[str, Any]) -> dict[str, jax.Array]:
+    """The arrays of the newest whole checkpoint, which must be those ``wanted``."""
+    with open_manager(folder) as manager:
+        step = manager.latest_step()
+        if step is None:
+            raise FileNotFoundError(f"{str(folder)!r} holds no whole checkpoint")
+        path = folder / folders.CHECKPOINTS / str(step)
+        try:
+            found = dict(manager.item_metadata(step))
+            stored = None if _misfit(found, wanted) else manager.restore(step, args=ocp.args.StandardRestore(wanted))
+        except Exception as error:  # whatever the storage below orbax raises
+            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+            raise ValueError(f"checkpoint {str(path)!r} is damaged: {reason[0]}") from error
+    if stored is None:
+        raise ValueError(f"checkpoint {str(path)!r} is of another config or version: {_misfit(found, wanted)}")
+    return stored
 
 
 def seed_keys(seed: int, seeds: int) -> jax.Array:
@@ -88,17 +101,15 @@ def seed_keys(seed: int, seeds: int) -> jax.Array:
     return (
         jax.random.key(seed)
         if seeds == 1
-        else jax.vmap(jax.random.key)(jnp.asarray((seed + np.arange(seeds)) % 2**32, jnp.uint32))
+        else jax.vmap(jax.random.key)(jnp.asarray(seed + np.arange(seeds), jnp.uint32))
     )
 
 
-def _check_fit(stored: Any, wanted: dict[str, Any], path: Path) -> None:
-    """Raises unless the stored arrays have the names, shapes and dtypes of ``wanted``."""
-    found = {name: f"{x.dtype}{list(x.shape)}" for name, x in dict(stored).items()}
+def _misfit(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """Where the stored arrays differ from ``wanted`` in name, shape or dtype; empty if nowhere."""
+    found = {name: f"{x.dtype}{list(x.shape)}" for name, x in stored.items()}
     here = {name: f"{x.dtype}{list(x.shape)}" for name, x in wanted.items()}
     for name in sorted(found.keys() | here.keys()):
         if found.get(name) != here.get(name):
-            raise ValueError(
-                f"checkpoint {str(path)!r} is of another config or version: "
-                f"{name} is {found.get(name, 'missing')} there and {here.get(name, 'missing')} here"
-            )
+            return f"{name} is {found.get(name, 'missing')} there and {here.get(name, 'missing')} here"
+    return ""

@@ -157,7 +157,10 @@ def train_type(config: Any, name: str) -> type:
 
 
 def parse(argv: Sequence[str]) -> Any:
-    """Turns arguments into a command. The preset decides the defaults, so it is looked up first.
+    """Turns arguments into a command.
+
+    Environment and preset decide the defaults that ``--help`` shows and that the other arguments change.
+    So they are guessed first, and if the guess was wrong the arguments are read again.
 
     Raises:
       ValueError: no such preset for this environment.
@@ -166,9 +169,15 @@ def parse(argv: Sequence[str]) -> Any:
     env = next((word for word in argv if word in list_envs()), "CartPole-v1")
     words = [word for argument in argv for word in argument.split("=", 1)]
     name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else "tuned"
-    config: Any = RGRLConfig()
-    if argv and argv[0] == "train":
-        config = preset(env, name)
+    if list(argv[:1]) != ["train"]:
+        return _parse(argv, RGRLConfig(), name)
+    command = _parse(argv, preset(env, name), name)
+    if (command.env, command.preset) == (env, name):
+        return command
+    return _parse(argv, preset(command.env, command.preset), command.preset)
+
+
+def _parse(argv: Sequence[str], config: Any, name: str) -> Any:
     commands = {"train": train_type(config, name)}
     commands |= {x.__name__.lower(): x for x in (Evaluate, Resume, Plot, Watch, List)}
     union: Any = typing.Union[tuple(Annotated[t, tyro.conf.subcommand(n)] for n, t in commands.items())]  # noqa: UP007

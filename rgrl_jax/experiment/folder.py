@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import rgrl_jax
-from rgrl_jax.algos.base import list_algorithms
+from rgrl_jax.algos.base import algorithm_name, list_algorithms
 from rgrl_jax.algos.config import check_names, nearest
 from rgrl_jax.types import Metrics
 
@@ -52,11 +52,10 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_config(folder: Path, config: Any, meta: dict[str, Any]) -> None:
     """Records what is needed to build the run again; ``meta`` holds at least ``seed`` and ``seeds``."""
-    names = {config_type: name for name, config_type in list_algorithms().items()}
     content = {
         "format_version": FORMAT_VERSION,
         "rgrl_jax": rgrl_jax.__version__,
-        "algo": names[type(config)],
+        "algo": algorithm_name(config),
         **meta,
         "config": {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)},
     }
@@ -135,7 +134,7 @@ def read_metrics(folder: Path) -> Metrics:
     if not path.is_file():
         raise FileNotFoundError(f"{str(folder)!r} has no {METRICS}: nothing was trained there yet")
     with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
+        header, *rows = list(csv.reader(file)) or [[]]
     if tuple(header) != COLUMNS:
         raise ValueError(f"{path} has the columns {', '.join(header)}; expected {', '.join(COLUMNS)}")
     seeds = len({row[0] for row in rows})
@@ -151,6 +150,9 @@ def trim_metrics(folder: Path, episodes: int) -> None:
     if not path.is_file():
         return
     lines = path.read_text().splitlines(keepends=True)
+    if not lines or not lines[0].endswith("\n"):  # killed while it wrote the header
+        path.unlink()
+        return
     column = COLUMNS.index("episode")
     kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[column]) <= episodes]
     temporary = path.with_name(path.name + ".tmp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from importlib import metadata
@@ -15,6 +16,7 @@ from rich.console import Console
 
 import rgrl_jax
 from rgrl_jax import training
+from rgrl_jax.algos.base import algorithm_name
 from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.experiment import callbacks, checkpoint, plotting, rendering
 from rgrl_jax.experiment import folder as folders
@@ -55,8 +57,7 @@ def train(
     for name in ("seeds", "chunk", "eval_episodes"):
         if options[name] < 1:
             raise ValueError(f"{name} = {options[name]} must be at least 1")
-    if not 0 <= options["seed"] < 2**32:
-        raise ValueError(f"seed = {options['seed']} must be in 0..{2**32 - 1}")
+    _check_seed(options["seed"], options["seeds"])
     config.validate()
     folders.create(folder, overwrite=overwrite)
     key = checkpoint.seed_keys(options["seed"], options["seeds"])
@@ -105,7 +106,8 @@ def _run(
     title = f"{config.env_id}, {options['preset']}"
     plotting.plot_learning(folders.read_metrics(folder), title=title, goal=goal, path=folder / folders.CURVE)
 
-    returns, compiling, playing = _evaluate(training.evaluation_key(state), state, config, options["eval_episodes"])
+    key = (jax.vmap(training.evaluation_key) if state.episode.ndim else training.evaluation_key)(state)
+    returns, compiling, playing = _evaluate(key, state, config, options["eval_episodes"])
     seconds = {
         "compile": status.seconds["compile"] + compiling,
         "train": status.seconds["train"] + status.seconds["callbacks"],
@@ -114,7 +116,7 @@ def _run(
     }
     summary = {
         "env": config.env_id,
-        "algo": "rgrl",
+        "algo": algorithm_name(config),
         "preset": options["preset"],
         "seed": options["seed"],
         "seeds": options["seeds"],
@@ -157,6 +159,7 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int) -> dict[s
     """Plays noiseless episodes with the last checkpoint."""
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
+    _check_seed(seed)
     config, state, meta = checkpoint.load_run(folder)
     key = jax.random.key(seed)
     if meta["seeds"] > 1:
@@ -225,6 +228,7 @@ def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: i
     """Draws one episode of the last checkpoint; of the first seed if there are several."""
     if frames < 1:
         raise ValueError(f"frames = {frames} must be at least 1")
+    _check_seed(seed)
     config, state, meta = checkpoint.load_run(folder)
     if meta["seeds"] > 1:
         state = jax.tree.map(lambda x: x[0], state)
@@ -234,11 +238,16 @@ def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: i
     return {"gif": str(out), "episode_return": score, "episode_length": length}
 
 
+def _check_seed(seed: int, seeds: int = 1) -> None:
+    if not 0 <= seed <= 2**32 - seeds:
+        raise ValueError(f"seed = {seed} must be in 0..{2**32 - seeds}")
+
+
 def _device() -> str:
     device = jax.devices()[0]
     if device.platform != "cpu":
         return f"{jax.device_count()} x {device.device_kind}"
-    return f"cpu ({platform.machine()}, {len(__import__('os').sched_getaffinity(0))} cores)"
+    return f"cpu ({platform.machine()}, {len(os.sched_getaffinity(0))} cores)"
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rgrl_jax import training
@@ -109,11 +108,9 @@ def run(
 
 
 def _begin(key: Key | None, config: Any, state: Any | None) -> Run:
-    if state is not None:
-        state = jax.tree.map(jnp.copy, state)  # chunks give their memory away; the caller's state stays
-    elif key is None:
-        raise ValueError("key = None needs a state to continue from")
-    else:
+    if state is None:
+        if key is None:
+            raise ValueError("key = None needs a state to continue from")
         start = training.init if key.ndim == 0 else jax.vmap(training.init, in_axes=(0, None))
         state = jax.jit(start)(key, config)
     return Run(config, state, state.episode.ndim == 1, int(np.max(state.episode)), config.episodes)
@@ -126,7 +123,8 @@ def _compile(status: Run, length: int) -> Callable[..., Any]:
         return training.train(None, config, state, length)
 
     program = jax.vmap(advance, in_axes=(0, None)) if status.batched else advance
-    return jax.jit(program, donate_argnums=0).lower(status.state, status.config).compile()
+    # The old state is not donated: it is what is left when the chunk fails or is interrupted.
+    return jax.jit(program).lower(status.state, status.config).compile()
 
 
 def _advance(status: Run, program: Callable[..., Any]) -> Metrics:

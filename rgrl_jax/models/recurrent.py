@@ -103,9 +103,10 @@ class GRU(nn.Module):
 
     def remember(self, history: History) -> Array:
         """Hidden state ``[layers, d]`` after ``history`` (``[H, S]``, ``[H, A]``), from zero."""
-        hidden = jnp.zeros((self.layers, self.width))
+        hidden = jnp.zeros((self.layers, self.width), self.embed_state.dtype)
         if not history.states.shape[0]:
             return hidden
+        history = jax.tree.map(lambda x: x.astype(hidden.dtype), history)
         tokens = self._embed(history.states, history.actions @ self.embed_action)
         return jax.lax.scan(lambda h, x: (self._advance(h, x), None), hidden, tokens)[0]
 
@@ -119,6 +120,7 @@ class GRU(nn.Module):
             state = self._squash(change + state if self.residual else change)
             return (hidden, state), (hidden[-1], state)
 
+        present, actions = (x.astype(self.embed_state.dtype) for x in (present, actions))
         embedded = actions @ self.embed_action  # leaves the loop as one product
         _, (features, states) = jax.lax.scan(step, (memory, present), embedded, unroll=self.unroll)
         return ModelOutput(self._squash(features @ self.reward_head + self.reward_bias), states)
