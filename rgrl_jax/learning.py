@@ -51,8 +51,8 @@ def update(
 ) -> tuple[PyTree, PyTree, Array, Array]:
     """One gradient step of every member on its own batch.
 
-    The loss is MSE(reward) + state_weight * MSE(state), each a mean over batch, time and entries
-    (equation 3 with the state term of footnote 5).
+    The loss is MSE(reward) + state_weight * MSE(state): each a mean over the known steps and entries of a
+    window, and then over windows (equation 3 with the state term of footnote 5).
 
     Args:
       model: the model.

@@ -53,7 +53,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "FrozenLake-misc": _PAPER | {"max_steps": 20, "width": 150, "done_size": 10, "horizon": 10},
     },
     "tuned": {
-        "CartPole-v1": {"learning_rate": 4e-3, "learn_iterations": 300, "plan_noise": 1.0, "reset_every": 1},
+        # Rewards to come instead of the reward of a step: a plan of 15 steps cannot see the cart leave the track.
+        "CartPole-v1": {
+            "reward_discount": 0.98,
+            "learning_rate": 4e-3,
+            "learn_iterations": 300,
+            "plan_noise": 1.0,
+            "reset_every": 1,
+        },
         "Acrobot-v1": {},
         "MountainCar-v0": {},
         "MountainCarContinuous-v0": {},

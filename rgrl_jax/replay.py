@@ -16,6 +16,7 @@ from rgrl_jax.encoding import Codec
 from rgrl_jax.types import Array, History, Key, Window
 
 Shaped = Array | jax.ShapeDtypeStruct
+"""Something with a shape and a dtype."""
 
 DEDUPE = ("none", "window", "components")
 

@@ -14,7 +14,7 @@ Policy = Callable[[Key, Episode, Array], tuple[Array, PyTree]]
 """``policy(key, episode, t) -> (actions [M, N, ...], info)``.
 
 Reads rows ``0 .. t`` of the episode so far and returns the next ``M`` actions of all ``N`` environments;
-``info`` is a pytree of ``[N]`` arrays.
+``info`` is a pytree of floating-point ``[N]`` arrays.
 """
 
 

@@ -125,19 +125,20 @@ def _mountain_car_continuous(max_steps: int | None) -> EnvSpec:
         observation=Box((-1.2, -0.07), (0.6, 0.07), (2,)),
         action=Box(-1.0, 1.0, ()),
         reward_range=(-0.1, 100.0),
-        return_range=(-99.9, 100.0),
+        return_range=(-0.1 * (max_steps or 999), 100.0),
         goal=90.0,
         max_steps=max_steps,
     )
 
 
 def _pendulum(max_steps: int | None) -> EnvSpec:
+    worst = -(math.pi**2 + 0.1 * 64 + 0.001 * 4)
     return spec_from_gymnax(
         "Pendulum-v1",
         observation=Box((-1.0, -1.0, -8.0), (1.0, 1.0, 8.0), (3,)),
         action=Box(-2.0, 2.0, ()),
-        reward_range=(-(math.pi**2 + 0.1 * 64 + 0.001 * 4), 0.0),
-        return_range=(-1600.0, 0.0),
+        reward_range=(worst, 0.0),
+        return_range=(worst * (max_steps or 200), 0.0),
         goal=-160.0,
         max_steps=max_steps,
     )
