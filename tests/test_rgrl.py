@@ -97,7 +97,7 @@ def test_vmap_over_every_float_of_the_config():
     assert {"plan_lr", "learning_rate", "desired_reward"} < set(floats)
     rows = {name: np.full(len(floats), getattr(config, name)) for name in floats}
     for i, name in enumerate(floats):
-        rows[name][i] = 0.5 * rows[name][i] + 0.2
+        rows[name][i] = 0.5 * rows[name][i] or 0.2
     grid = config.replace(**{name: jnp.asarray(row, jnp.float32) for name, row in rows.items()})
     key = jax.random.key(5)
     _, many = jax.jit(jax.vmap(rgrl.train, in_axes=(None, grid.axes(*floats))))(key, grid)
