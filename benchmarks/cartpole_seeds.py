@@ -1,7 +1,7 @@
 """Ten runs of the main job, ``rgrl train CartPole-v1 --seed S --json``, and their table.
 
     python -m benchmarks.cartpole_seeds                  # seeds 0 to 9
-    python -m benchmarks.cartpole_seeds --seeds 3 4 5
+    python -m benchmarks.cartpole_seeds --seeds 3 4 5 --runs runs/seeds   # and keep the run folders
 
 Every run is a process of its own, timed as a user would see it. Writes ``cartpole_seeds.csv`` (a row per seed)
 and ``cartpole_seeds.md`` (machine, versions, table) to ``benchmarks/results``.
@@ -40,12 +40,13 @@ COLUMNS = (
 )
 
 
-def run_seed(env: str, seed: int) -> tuple[dict, dict]:
-    """One run of the command; returns its row and its JSON object."""
-    with tempfile.TemporaryDirectory() as folder:
+def run_seed(env: str, seed: int, runs: Path | None) -> tuple[dict, dict]:
+    """One run of the command, kept in ``runs`` if given; returns its row and its JSON object."""
+    with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "rgrl_jax", "train", env, "--seed", str(seed), "--json"]
+        command += ["--out", str((runs or Path(scratch)) / f"{env}-{seed}")]
         start = time.perf_counter()
-        done = subprocess.run([*command, "--out", f"{folder}/run"], stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         elapsed = time.perf_counter() - start
     answer = json.loads(done.stdout)
     seconds, scores = answer["seconds"], answer["evaluation"]
@@ -93,6 +94,7 @@ def main() -> None:
     parser.add_argument("--env", default="CartPole-v1")
     parser.add_argument("--seeds", type=int, nargs="+", default=range(10))
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV and the table")
+    parser.add_argument("--runs", type=Path, help="where to keep the run folders; by default they are thrown away")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     name = f"{arguments.env.split('-')[0].lower()}_seeds"
@@ -101,7 +103,7 @@ def main() -> None:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for seed in arguments.seeds:
-            row, answer = run_seed(arguments.env, seed)
+            row, answer = run_seed(arguments.env, seed, arguments.runs)
             rows.append(row)
             writer.writerow(row)
             file.flush()

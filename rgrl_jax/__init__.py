@@ -10,8 +10,7 @@ returns = rgrl.evaluate(jax.random.key(1), state, config, num_episodes=100)
 __version__ = "0.1.0"
 
 from rgrl_jax.algos.base import Algorithm, Cost, get_algorithm, list_algorithms, register_algorithm
-from rgrl_jax.algos.rgrl import TrainState
-from rgrl_jax.algos.rgrl_config import RGRLConfig
+from rgrl_jax.algos.rgrl import RGRLConfig, TrainState
 from rgrl_jax.encoding import Codec, make_codec
 from rgrl_jax.envs import EnvSpec, Signals, list_envs, make_spec, register_env, spec_from_gymnax
 from rgrl_jax.experiment.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal
@@ -21,12 +20,22 @@ from rgrl_jax.experiment.rendering import render_episode
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
 from rgrl_jax.models import Model, list_models, make_model, register_model
-from rgrl_jax.planning import make_plan_optimizer, plan, plan_error
+from rgrl_jax.planning import (
+    deduce,
+    make_cem,
+    make_mppi,
+    make_plan_optimizer,
+    plan,
+    plan_error,
+    sample_plan,
+    shooting,
+)
 from rgrl_jax.presets import list_presets, preset
-from rgrl_jax.rollout import rollout
+from rgrl_jax.rollout import View, rollout
 from rgrl_jax.training import evaluate, init, play, train
 from rgrl_jax.types import (
     Box,
+    Deduction,
     Discrete,
     Episode,
     History,
@@ -44,6 +53,7 @@ __all__ = [
     "Checkpoint",
     "Codec",
     "Cost",
+    "Deduction",
     "Discrete",
     "EnvSpec",
     "Episode",
@@ -57,8 +67,10 @@ __all__ = [
     "Signals",
     "StopAtGoal",
     "TrainState",
+    "View",
     "Window",
     "bootstrap_interval",
+    "deduce",
     "evaluate",
     "get_algorithm",
     "init",
@@ -68,8 +80,10 @@ __all__ = [
     "list_models",
     "list_presets",
     "load_run",
+    "make_cem",
     "make_codec",
     "make_model",
+    "make_mppi",
     "make_plan_optimizer",
     "make_spec",
     "plan",
@@ -83,6 +97,8 @@ __all__ = [
     "render_episode",
     "rollout",
     "run",
+    "sample_plan",
+    "shooting",
     "spec_from_gymnax",
     "train",
 ]

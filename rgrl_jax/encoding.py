@@ -49,6 +49,26 @@ def one_hot(index: Array, size: int) -> Array:
     return 2.0 * jax.nn.one_hot(index, size) - 1.0
 
 
+def softmax_actions(latent: Array) -> Array:
+    """Shares of the last axis, from -1 for none to 1 for all; the same shape."""
+    return 2.0 * jax.nn.softmax(latent, axis=-1) - 1.0
+
+
+def straight_through(latent: Array) -> Array:
+    """The greatest entry of the last axis 1, the others -1, with the derivative of `softmax_actions`."""
+    soft = softmax_actions(latent)
+    hard = one_hot(jnp.argmax(latent, axis=-1), latent.shape[-1])
+    return soft + jax.lax.stop_gradient(hard - soft)
+
+
+SQUASHES: dict[str, Callable[[Array], Array]] = {
+    "tanh": jnp.tanh,
+    "softmax": softmax_actions,
+    "straight_through": straight_through,
+}
+"""From free numbers to actions in -1..1; all but the first are for discrete actions."""
+
+
 class Codec(NamedTuple):
     """The encoders of one environment under one config; each works on one unbatched value.
 

@@ -1,8 +1,8 @@
 """Settings per environment: data, and one function to look them up.
 
 ``paper`` follows the authors' code at the time of the paper (sizes, encodings, quirks; spec parts c and d).
-Two things differ: its ``td`` network is the ``gru`` of the same frame here, and it stops after 100 episodes,
-where the authors let it run for 100,000. ``tuned`` is what works best so far, found on seeds >= 1000.
+One thing differs: it stops after 100 episodes, where the authors let it run for 100,000. ``tuned`` is what works
+best so far, found on seeds >= 1000.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from rgrl_jax.algos.config import check_names, nearest
-from rgrl_jax.algos.rgrl_config import RGRLConfig
+from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.envs.registry import make_spec
 
 _PAPER: dict[str, Any] = {
@@ -21,8 +21,12 @@ _PAPER: dict[str, Any] = {
     "done_size": 100,
     "reward_encoding": "thermometer",
     "zero_terminal_reward": True,
+    "padding": "stepped",
+    "model": "td",
     "layers": 3,
     "heads": 10,
+    "positions": "paper",
+    "feed_forward": "linear",
     "use_bias": False,
     "head": "tanh",
     "residual": False,
@@ -67,6 +71,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "Pendulum-v1": {},
         "FrozenLake-misc": {},
         "Catch-bsuite": {},
+        "Breakout-MinAtar": {"encoder": "conv"},
     },
 }
 

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 from flax import struct
 
 from rgrl_jax.encoding import Codec
-from rgrl_jax.types import Array, History, Key, Window
+from rgrl_jax.types import Array, History, Key, Scalar, Window
 
 Shaped = Array | jax.ShapeDtypeStruct
 """Something with a shape and a dtype."""
 
-DEDUPE = ("none", "window", "components")
+DEDUPE = ("none", "window", "components", "similar")
 
 
 class ReplayState(struct.PyTreeNode):
@@ -57,9 +57,9 @@ def init(obs: Shaped, action: Shaped, *, capacity: int, dedupe: str = "none") ->
       obs: one observation, for its shape and dtype.
       action: one action, likewise.
       capacity: ``C``, at least one row more than the longest episode has steps.
-      dedupe: see `add`.
+      dedupe: see `drop_duplicates`.
     """
-    components = {"none": 0, "window": 1, "components": 6}[dedupe]
+    components = {"none": 0, "window": 1, "similar": 1, "components": 6}[dedupe]
     return ReplayState(
         obs=jnp.zeros((capacity, *obs.shape), obs.dtype),
         action=jnp.zeros((capacity, *action.shape), action.dtype),
@@ -75,26 +75,34 @@ def init(obs: Shaped, action: Shaped, *, capacity: int, dedupe: str = "none") ->
 
 
 def add(
-    state: ReplayState, obs: Array, action: Array, reward: Array, length: Array, terminated: Array
+    state: ReplayState,
+    obs: Array,
+    action: Array,
+    reward: Array,
+    length: Array,
+    terminated: Array,
+    padding: int = 0,
 ) -> ReplayState:
     """Appends one episode; the oldest rows make room.
 
     Every one of its ``length`` steps becomes the start of a window, with the greatest weight in the replay.
 
     Args:
-      state: the replay, with at least ``L + 1`` rows.
-      obs: ``[L + 1, ...]``, rows ``0 .. length`` count.
-      action: ``[L + 1, ...]``.
-      reward: ``[L + 1]``, row ``length`` being what steps past the end are worth.
+      state: the replay, with at least ``L + 1 + padding`` rows.
+      obs: ``[L + 1 + padding, ...]``, rows ``0 .. length`` count, and ``padding`` more if it terminated.
+      action: ``[L + 1 + padding, ...]``.
+      reward: ``[L + 1 + padding]``, the last row that counts being what steps past it are worth.
       length: scalar int32, steps taken.
       terminated: scalar bool.
+      padding: steps recorded after the end of an episode that terminated.
 
     Returns:
-      The replay with the episode in rows ``cursor .. cursor + length`` (modulo ``C``).
+      The replay with the episode in the rows from ``cursor`` on (modulo ``C``).
     """
     capacity = state.weight.shape[0]
     step = jnp.arange(obs.shape[0], dtype=jnp.int32)
-    rows = jnp.where(step <= length, (state.cursor + step) % capacity, capacity)  # capacity: dropped
+    last = length + jnp.where(terminated, padding, 0)
+    rows = jnp.where(step <= last, (state.cursor + step) % capacity, capacity)  # capacity: dropped
     fresh = jnp.where(state.weight.max() > 0, state.weight.max(), 1.0)
 
     def put(store: Array, values: Array) -> Array:
@@ -104,11 +112,11 @@ def add(
         obs=put(state.obs, obs),
         action=put(state.action, action),
         reward=put(state.reward, reward),
-        to_end=put(state.to_end, length - step),
+        to_end=put(state.to_end, last - step),
         episode=put(state.episode, jnp.broadcast_to(state.episodes, step.shape)),
         terminated=put(state.terminated, jnp.broadcast_to(terminated, step.shape)),
         weight=put(state.weight, jnp.where(step < length, fresh, 0.0)),
-        cursor=(state.cursor + length + 1) % capacity,
+        cursor=(state.cursor + last + 1) % capacity,
         episodes=state.episodes + 1,
     )
 
@@ -135,7 +143,9 @@ def draw(key: Key, weight: Array, shape: tuple[int, ...]) -> Array:
     return jnp.maximum(jax.lax.cummax(rows)[index], jnp.argmax(weight > 0)).astype(jnp.int32)
 
 
-def window(state: ReplayState, start: Array, codec: Codec, *, history_length: int, horizon: int) -> Window:
+def window(
+    state: ReplayState, start: Array, codec: Codec, *, history_length: int, horizon: int, padding: int = 0
+) -> Window:
     """Gathers and encodes the window that starts at row ``start``.
 
     Past the end of an episode the state is the final one with the done block set, the reward is the
@@ -148,6 +158,7 @@ def window(state: ReplayState, start: Array, codec: Codec, *, history_length: in
       codec: encoders.
       history_length: ``H``.
       horizon: ``T``.
+      padding: as given to `add`.
 
     Returns:
       A `Window`; its mask is 0 for steps past a time limit, of which nothing is known.
@@ -156,7 +167,7 @@ def window(state: ReplayState, start: Array, codec: Codec, *, history_length: in
     left = state.to_end[start]
     offset = jnp.arange(horizon + 1)
     rows = (start + jnp.minimum(offset, left)) % capacity
-    ended = state.terminated[start] & (offset >= left)
+    ended = state.terminated[start] & (offset >= left - padding)
     states = jax.vmap(codec.encode_state)(state.obs[rows], ended)
     past = offset[:-1] >= left
     actions = jax.vmap(codec.encode_action)(state.action[rows[:-1]])
@@ -200,31 +211,43 @@ def evict(key: Key, state: ReplayState, max_windows: int) -> ReplayState:
 
 
 def drop_duplicates(
-    state: ReplayState, length: Array, codec: Codec, *, history_length: int, horizon: int
+    state: ReplayState,
+    first: Array,
+    length: Array,
+    codec: Codec,
+    *,
+    history_length: int,
+    horizon: int,
+    padding: int = 0,
+    resolution: Scalar | None = None,
 ) -> ReplayState:
     """Removes windows of the newest episode that the replay holds already (line 20 of Algorithm 1).
 
-    With ``dedupe="window"`` a window is a duplicate if an equal encoded window can be drawn; with
-    ``"components"``, the reference's law, if each of its six components, separately, occurs in some window
-    that can be drawn. Components are compared by two independent 32-bit fingerprints each.
+    With ``dedupe="window"`` a window is a duplicate if an equal encoded window can be drawn; with ``"similar"``
+    if one can be drawn that is equal after rounding to multiples of ``resolution``; with ``"components"``, the
+    reference's law, if each of its six components, separately, occurs in some window that can be drawn.
+    Components are compared by two independent 32-bit fingerprints each.
 
     Args:
       state: the replay, just after `add`.
-      length: steps of the newest episode, scalar int32.
+      first: row of the newest episode's first step, scalar int32.
+      length: its steps, scalar int32.
       codec: encoders.
       history_length: ``H``.
       horizon: ``T``.
+      padding: as given to `add`.
+      resolution: step that encoded values are rounded to before they are compared; None for no rounding.
     """
     capacity, components = state.digest.shape[:2]
     if not components:
         return state
-    first = state.cursor - length - 1
     fresh = state.weight.max()
     newest = state.episode == state.episodes - 1
 
     def check(step: Array, state: ReplayState) -> ReplayState:
         row = (first + step) % capacity
-        digest = _digests(window(state, row, codec, history_length=history_length, horizon=horizon), components)
+        sample = window(state, row, codec, history_length=history_length, horizon=horizon, padding=padding)
+        digest = _digests(jax.tree.map(lambda x: _round(x, resolution), sample), components)
         equal = (state.digest == digest).all(axis=-1) & (state.weight > 0)[:, None]  # [C, D]
         duplicate = equal.any(axis=0).all()
         return state.replace(
@@ -234,6 +257,41 @@ def drop_duplicates(
 
     state = state.replace(weight=jnp.where(newest, 0.0, state.weight))
     return jax.lax.fori_loop(0, length, check, state)
+
+
+def balance(state: ReplayState, codec: Codec, resolution: Scalar) -> ReplayState:
+    """Gives every distinct present state the same chance, however many windows start from it.
+
+    Args:
+      state: the replay.
+      codec: encoders.
+      resolution: as for `drop_duplicates`: states that round to the same are the same.
+
+    Returns:
+      The replay with weights ``1 / n`` where ``n`` windows that can be drawn share a present.
+    """
+
+    def present(obs: Array) -> Array:
+        return _fingerprint(_round(codec.encode_state(obs, jnp.bool_(False)), resolution))
+
+    prints = jax.lax.map(present, state.obs, batch_size=256)
+    valid = state.weight > 0
+    order = jnp.lexsort(
+        (prints[:, 1], prints[:, 0], ~valid)
+    )  # those that can be drawn first, equal ones side by side
+    ranked, known = prints[order], valid[order]
+    begins = jnp.concatenate([jnp.ones(1, bool), (ranked[1:] != ranked[:-1]).any(axis=1) | (known[1:] != known[:-1])])
+    group = jnp.cumsum(begins) - 1
+    count = jax.ops.segment_sum(jnp.ones(len(group)), group, num_segments=len(group))
+    weight = jnp.zeros_like(state.weight).at[order].set(1.0 / count[group])
+    return state.replace(weight=jnp.where(valid, weight, 0.0))
+
+
+def _round(values: Array, resolution: Scalar | None) -> Array:
+    """Values in whole steps of ``resolution``, or as they are. By way of integers, which know no -0."""
+    if resolution is None:
+        return values
+    return jnp.round(values / resolution).astype(jnp.int32).astype(jnp.float32)
 
 
 def _digests(sample: Window, components: int) -> Array:

@@ -3,22 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Array, Box, Episode, Key, PyTree
 
-Policy = Callable[[Key, Episode, Array], tuple[Array, PyTree]]
-"""``policy(key, episode, t) -> (actions [M, N, ...], info)``.
 
-Reads rows ``0 .. t`` of the episode so far and returns the next ``M`` actions of all ``N`` environments;
-``info`` is a pytree of floating-point ``[N]`` arrays.
+class View(NamedTuple):
+    """What a policy is shown.
+
+    Attributes:
+      episode: the ``N`` episodes so far, of which rows ``0 .. t`` are known.
+      t: the present row.
+      env_state: true states of the environments ``[N, ...]``; only an oracle may look.
+      memory: what the policy returned for itself the last time.
+    """
+
+    episode: Episode
+    t: Array
+    env_state: PyTree
+    memory: PyTree
+
+
+Policy = Callable[[Key, View], tuple[Array, PyTree, PyTree]]
+"""``policy(key, view) -> (actions [M, N, ...], info, memory)``.
+
+The next ``M`` actions of all ``N`` environments; ``info``, a pytree of floating-point ``[N]`` arrays; and what
+the policy wants to be shown the next time, of the structure it was given.
 """
 
 
-def rollout(key: Key, spec: EnvSpec, policy: Policy, *, num_envs: int = 1) -> Episode:
+class Rollout(struct.PyTreeNode):
+    """Episodes under way.
+
+    Attributes:
+      episode: buffers filled so far; ``info`` is summed over plans.
+      env_state: ``[N, ...]``.
+      env_keys: ``[N]``.
+      policy_key: folded with the time for each plan.
+      t: rows filled, scalar int32.
+      plans: plans made for each environment while it ran ``[N]``.
+      memory: of the policy.
+    """
+
+    episode: Episode
+    env_state: PyTree
+    env_keys: Key
+    policy_key: Key
+    t: Array
+    plans: Array
+    memory: PyTree
+
+
+def rollout(
+    key: Key,
+    spec: EnvSpec,
+    policy: Policy,
+    *,
+    num_envs: int = 1,
+    memory: PyTree = (),
+    info: PyTree | None = None,
+    padding: int = 0,
+) -> Episode:
     """Plays ``N`` episodes to their ends, in lockstep, in one loop that stops with the last of them.
 
     An episode that has ended is frozen, and nothing is planned or stepped once all have ended. The
@@ -30,38 +80,85 @@ def rollout(key: Key, spec: EnvSpec, policy: Policy, *, num_envs: int = 1) -> Ep
       spec: the environment.
       policy: see `Policy`; it is asked again after every ``M`` steps.
       num_envs: ``N``.
+      memory: what the policy is shown the first time.
+      info: zeros as the policy reports, if they are known; else the policy is traced once more to find out.
+      padding: see `advance`.
 
     Returns:
       An `Episode` with ``L = spec.max_steps``; ``info`` is averaged over each episode's plans.
     """
+    started = begin(key, spec, policy, num_envs=num_envs, memory=memory, info=info, padding=padding)
+    return finish(advance(started, spec, policy, padding=padding))
+
+
+def begin(
+    key: Key,
+    spec: EnvSpec,
+    policy: Policy,
+    *,
+    num_envs: int = 1,
+    memory: PyTree = (),
+    info: PyTree | None = None,
+    padding: int = 0,
+) -> Rollout:
+    """Resets ``N`` environments; arguments as for `rollout`."""
     reset_key, env_key, policy_key = jax.random.split(key, 3)
     obs, env_state = jax.vmap(spec.reset)(jax.random.split(reset_key, num_envs))
+    episode = _blank(spec, obs, padding)
+    if info is None:
+        _, info, _ = jax.eval_shape(policy, policy_key, View(episode, jnp.int32(0), env_state, memory))
+        info = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info)
+    episode = episode.replace(info=info)
     env_keys = jax.random.split(env_key, num_envs)
-    episode = _blank(spec, obs)
-    _, info = jax.eval_shape(policy, policy_key, episode, jnp.int32(0))
-    episode = episode.replace(info=jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info))
+    return Rollout(episode, env_state, env_keys, policy_key, jnp.int32(0), jnp.zeros(num_envs, jnp.int32), memory)
 
-    def plan_and_execute(carry: tuple[Episode, PyTree, Array, Array]) -> tuple[Episode, PyTree, Array, Array]:
-        episode, env_state, t, plans = carry
-        actions, info = policy(jax.random.fold_in(policy_key, t), episode, t)
-        alive = ~(episode.terminated | episode.truncated)
-        info = jax.tree.map(lambda total, x: total + jnp.where(alive, x, 0.0), episode.info, info)
-        episode = episode.replace(info=info)
+
+def advance(
+    started: Rollout, spec: EnvSpec, policy: Policy, *, until: Array | int | None = None, padding: int = 0
+) -> Rollout:
+    """Plans and steps until every episode has ended, or until row ``until``.
+
+    With ``padding`` an episode that ended by itself goes on for so many steps, as in the authors' code: they are
+    recorded behind its end and count neither for its length nor for its return.
+    """
+
+    def running(now: Rollout) -> Array:
+        more = jnp.any(_moving(now.episode, now.t, padding))
+        return more if until is None else more & (now.t < until)
+
+    def plan_and_execute(now: Rollout) -> Rollout:
+        key = jax.random.fold_in(now.policy_key, now.t)
+        actions, info, memory = policy(key, View(now.episode, now.t, now.env_state, now.memory))
+        alive = ~(now.episode.terminated | now.episode.truncated)
+        info = jax.tree.map(lambda total, x: total + jnp.where(alive, x, 0.0), now.episode.info, info)
+        episode, env_state = now.episode.replace(info=info), now.env_state
         for i in range(actions.shape[0]):
-            episode, env_state = _step(spec, env_keys, episode, env_state, actions[i], t + i)
-        return episode, env_state, t + actions.shape[0], plans + alive
+            episode, env_state = _step(spec, now.env_keys, episode, env_state, actions[i], now.t + i, padding)
+        return now.replace(
+            episode=episode,
+            env_state=env_state,
+            t=now.t + actions.shape[0],
+            plans=now.plans + alive,
+            memory=memory,
+        )
 
-    def running(carry: tuple[Episode, PyTree, Array, Array]) -> Array:
-        return ~jnp.all(carry[0].terminated | carry[0].truncated)
-
-    start = (episode, env_state, jnp.int32(0), jnp.zeros(num_envs, jnp.int32))
-    episode, _, _, plans = jax.lax.while_loop(running, plan_and_execute, start)
-    return episode.replace(info=jax.tree.map(lambda total: total / plans, episode.info))
+    return jax.lax.while_loop(running, plan_and_execute, started)
 
 
-def _blank(spec: EnvSpec, obs: Array) -> Episode:
+def finish(done: Rollout) -> Episode:
+    """The episodes of a rollout, whether they have ended or not."""
+    return done.episode.replace(info=jax.tree.map(lambda total: total / done.plans, done.episode.info))
+
+
+def _moving(episode: Episode, t: Array, padding: int) -> Array:
+    """Which environments step at row ``t`` ``[N]``: those that run, and those that are padded."""
+    alive = ~(episode.terminated | episode.truncated)
+    return alive | (episode.terminated & (t < episode.length + padding)) if padding else alive
+
+
+def _blank(spec: EnvSpec, obs: Array, padding: int) -> Episode:
     """Empty buffers for as many environments as ``obs [N, ...]`` has rows, with ``obs`` in row 0."""
-    n, rows = obs.shape[0], spec.max_steps + 1
+    n, rows = obs.shape[0], spec.max_steps + 1 + padding
     if isinstance(spec.action, Box):
         action = jnp.zeros((rows, n, *spec.action.shape))
     else:
@@ -78,25 +175,26 @@ def _blank(spec: EnvSpec, obs: Array) -> Episode:
 
 
 def _step(
-    spec: EnvSpec, env_keys: Array, episode: Episode, env_state: PyTree, action: Array, t: Array
+    spec: EnvSpec, env_keys: Array, episode: Episode, env_state: PyTree, action: Array, t: Array, padding: int
 ) -> tuple[Episode, PyTree]:
-    """Steps the environments that are still running, from row ``t`` to row ``t + 1``."""
+    """Steps the environments that are still moving, from row ``t`` to row ``t + 1``."""
     keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(env_keys, t)
     obs, next_state, reward, terminated, truncated = jax.vmap(spec.step)(keys, env_state, action)
     alive = ~(episode.terminated | episode.truncated)
+    moving = _moving(episode, t, padding)
     lane = jnp.arange(alive.shape[0])
-    row = jnp.where(alive, t, episode.reward.shape[0])  # a row out of bounds is dropped
+    row = jnp.where(moving, t, episode.reward.shape[0])  # a row out of bounds is dropped
 
     def keep(old: Array, new: Array) -> Array:
-        return jnp.where(alive.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+        return jnp.where(moving.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
     episode = episode.replace(
         obs=episode.obs.at[row + 1, lane].set(obs, mode="drop"),
         action=episode.action.at[row, lane].set(action, mode="drop"),
-        reward=episode.reward.at[row, lane].set(reward, mode="drop"),
+        reward=episode.reward.at[row, lane].set(jnp.where(alive, reward, 0.0), mode="drop"),
         length=episode.length + alive,
-        terminated=keep(episode.terminated, terminated),
-        truncated=keep(episode.truncated, truncated),
+        terminated=jnp.where(alive, terminated, episode.terminated),
+        truncated=jnp.where(alive, truncated, episode.truncated),
     )
     return episode, jax.tree.map(keep, env_state, next_state)
 

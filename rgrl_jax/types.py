@@ -92,10 +92,28 @@ class Window(struct.PyTreeNode):
 
 
 class ModelOutput(NamedTuple):
-    """Prediction along a plan: ``reward [T, R]`` and ``state [T, S]`` after each action."""
+    """Prediction along a plan: ``reward [T, R]`` and ``state [T, S]`` after each action, or None."""
 
     reward: Array
-    state: Array
+    state: Array | None
+
+
+class Deduction(struct.PyTreeNode):
+    """An input that was deduced, with what is needed to look inside.
+
+    Attributes:
+      x: the input, of the shape it started with.
+      loss: error ``[K]`` of the member drawn in each iteration, before its step.
+      predicted: the ensemble's mean answer to it.
+      score: its error under every member, ``[E]``.
+      movement: largest change of any entry against the start.
+    """
+
+    x: Array
+    loss: Array
+    predicted: Array
+    score: Array
+    movement: Array
 
 
 class PlanOutput(struct.PyTreeNode):
@@ -103,16 +121,22 @@ class PlanOutput(struct.PyTreeNode):
 
     Attributes:
       plan: planned actions ``[T, A]`` in -1..1.
+      latent: the same before the squash.
       loss: planning loss ``[K]`` of the member drawn in each iteration, before its step.
       predicted: the ensemble's mean prediction along the final plan, ``[T, R]`` and ``[T, S]``.
       score: loss of the final plan under every member, ``[E]``.
+      disagreement: standard deviation of the members' predicted rewards, averaged over the plan.
+      saturation: share of entries of the plan beyond 0.95 either way.
       movement: largest change of any entry of the plan against its start, in 0..2.
     """
 
     plan: Array
+    latent: Array
     loss: Array
     predicted: ModelOutput
     score: Array
+    disagreement: Array
+    saturation: Array
     movement: Array
 
 
@@ -148,6 +172,8 @@ class Episode(struct.PyTreeNode):
 
 class Metrics(struct.PyTreeNode):
     """One row per episode; every field is a scalar, or ``[episodes]`` after ``train``.
+
+    Of several environments played side by side a row is the mean; ``terminated`` is whether all ended by themselves.
 
     Attributes:
       episode: episodes finished so far, from 1.

@@ -267,7 +267,7 @@ def test_checkpoint_arguments(toy, tmp_path, name):
 @pytest.mark.parametrize(
     "field, value, there, here",
     [
-        ("width", 16, "params/embed_action is float32[2, 2, 8]", "float32[2, 2, 16]"),
+        ("width", 16, "params/core/gate_bias is float32[2, 1, 2, 24]", "float32[2, 1, 2, 48]"),
         ("ensemble_size", 3, "is int32[2]", "int32[3]"),
         ("replay_capacity", 300, "replay/action is int32[200]", "int32[300]"),
         ("optimizer", "sgd", "is int32[2]", "missing"),

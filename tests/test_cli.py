@@ -653,7 +653,7 @@ def test_help_shows_every_setting(rgrl_command):
         flag = f"--{name.replace('_', '-')}"
         assert any(f"{flag}{end}" in out for end in (" ", ",", "\n")), flag
     text = " ".join(out.replace("│", " ").split())
-    assert "steps of a plan, T." in text
+    assert "steps of a plan, T [integer, at least 1]." in text
     assert "member drawn per planning iteration" in text
 
 

@@ -17,7 +17,7 @@ NAMES = [field.name for field in dataclasses.fields(rgrl.RGRLConfig)]
 FLOATS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "high" in field.metadata]
 COUNTS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "optional" in field.metadata]
 WORDS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "allowed" in field.metadata]
-FLAGS = ("zero_terminal_reward", "use_bias", "residual")
+FLAGS = ("zero_terminal_reward", "use_bias", "residual", "feedback", "teacher_forcing", "plan_warm_start")
 
 
 def plain(**overrides):
@@ -33,10 +33,21 @@ def complaint(**overrides):
     return error
 
 
+BITS = {"head": "tanh", "state_encoding": "thermometer", "reward_encoding": "thermometer"}
+NEEDS = {
+    "conv": {"env_id": "Catch-bsuite"},
+    "environment": {"planner": "cem"},
+    "cross_entropy": BITS,
+    "all": {"replay": "priority"},
+    "plan_disagreement": {"plan_members": "mean"},
+}
+"""Words and fields that are refused without others."""
+
+
 def test_every_field_has_a_rule_or_is_named_here():
     """The lists that the tests below run over leave no field out."""
-    assert set(NAMES) == {*FLOATS, *COUNTS, *WORDS, *FLAGS, "env_id", "model"}
-    assert len(NAMES) == len(FLOATS) + len(COUNTS) + len(WORDS) + len(FLAGS) + 2
+    assert set(NAMES) == {*FLOATS, *COUNTS, *WORDS, *FLAGS, "env_id", "model", "dropout"}
+    assert len(NAMES) == len(FLOATS) + len(COUNTS) + len(WORDS) + len(FLAGS) + 3
 
 
 def test_defaults_and_tiny_are_valid():
@@ -68,7 +79,15 @@ def test_unknown_word(name):
     allowed = rgrl.RGRLConfig.__dataclass_fields__[name].metadata["allowed"]
     says(complaint(**{name: "nonsense"}), "'nonsense'", *allowed)
     for word in allowed:
-        dataclasses.replace(tiny_config(), **{name: word}).validate()
+        dataclasses.replace(tiny_config(), **(NEEDS.get(word, {}) | {name: word})).validate()
+
+
+def test_dropout_is_static_and_a_share():
+    """A share of all entries would leave nothing; words and booleans are no shares."""
+    for value in (-0.1, 1.0, np.nan, "0.1", True):
+        says(complaint(dropout=value), "dropout", value)
+    tiny_config(dropout=0.95).validate()
+    hash(jax.tree.structure(tiny_config(dropout=0.5)))
 
 
 @pytest.mark.parametrize("name", FLAGS)
@@ -117,10 +136,11 @@ def test_floats_outside_their_range(name):
     rule = rgrl.RGRLConfig.__dataclass_fields__[name].metadata
     allowed = f"at least {rule['low']:g}" if np.isinf(rule["high"]) else f"{rule['low']:g}..{rule['high']:g}"
     says(complaint(**{name: rule["low"] - 0.5}), rule["low"] - 0.5, allowed)
-    dataclasses.replace(tiny_config(), **{name: rule["low"]}).validate()
+    config = dataclasses.replace(tiny_config(), **NEEDS.get(name, {}))
+    dataclasses.replace(config, **{name: rule["low"]}).validate()
     if np.isfinite(rule["high"]):
         says(complaint(**{name: rule["high"] + 0.5}), rule["high"] + 0.5, allowed)
-        dataclasses.replace(tiny_config(), **{name: rule["high"]}).validate()
+        dataclasses.replace(config, **{name: rule["high"]}).validate()
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "plan_lr"])

@@ -21,6 +21,7 @@ LIMITS = {
     "Pendulum-v1": 200,
     "FrozenLake-misc": 100,
     "Catch-bsuite": 10,
+    "Breakout-MinAtar": 1000,
 }
 
 
@@ -82,7 +83,8 @@ def test_shapes_and_types(env_id: str) -> None:
         assert obs.shape == (STEPS,) and np.issubdtype(obs.dtype, np.integer)
         assert obs.min() >= 0 and obs.max() < spec.observation.n
     else:
-        assert obs.shape == (STEPS, *spec.observation.shape) and obs.dtype == np.float32
+        assert obs.shape == (STEPS, *spec.observation.shape) and obs.dtype in (np.float32, bool)
+        assert (obs.dtype == bool) == (len(spec.observation.shape) > 1), "frames of bits are stored as bits"
     assert (reward.shape, reward.dtype) == ((STEPS,), np.float32)
     assert (terminated.shape, terminated.dtype) == (truncated.shape, truncated.dtype) == ((STEPS,), np.bool_)
     assert isinstance(spec.max_steps, int)

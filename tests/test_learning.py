@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import gru
 
 from rgrl_jax import ensemble, learning
-from rgrl_jax.models.recurrent import GRU, RecurrentModel
 from rgrl_jax.types import History, ModelOutput, Window
 
 E, B, T, S, A, R, H = 3, 4, 5, 3, 2, 2, 2
@@ -161,9 +161,9 @@ def test_errors_of_one_window() -> None:
     np.testing.assert_allclose(out, [reward, state, sums[0]], rtol=1e-4)
 
 
-def _gru() -> tuple[RecurrentModel, Any]:
+def _gru() -> tuple[Any, Any]:
     """A small network with feedback and stacked random weights."""
-    model = RecurrentModel(GRU(S, A, R, 4, 1, True, "tanh", False, 1))
+    model = gru(S, A, R, 4, 1, True, "tanh", False, 1)
     rng = np.random.default_rng(3)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     return model, jax.tree.map(lambda x: rng.normal(0, 0.5, (E, *x.shape)).astype(np.float32), shapes)
@@ -245,7 +245,7 @@ def test_every_member_fits_a_toy_problem() -> None:
     states = start[:, None] + 0.1 * np.cumsum(actions, axis=1)
     empty = History(np.zeros((32, 0, 1), np.float32), np.zeros((32, 0, 1), np.float32))
     windows = Window(empty, start, actions, 0.8 * actions, states, np.ones((32, T), np.float32))
-    model = RecurrentModel(GRU(1, 1, 1, 16, 1, True, "linear", True, 1))
+    model = gru(1, 1, 1, 16, 1, True, "linear", True, 1)
     params = jax.jit(lambda k: ensemble.init(k, model.init, 2))(jax.random.key(0))
     optimizer = learning.make_optimizer("adam", 1e-2, 1.0)
     batch = jax.tree.map(lambda x: np.stack([x, x]), windows)

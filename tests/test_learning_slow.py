@@ -9,6 +9,14 @@ import rgrl_jax as rgrl
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def optimised():
+    """These runs are long enough to gain from what the other tests leave out."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 def test_cartpole_is_solved_by_most_seeds():
     """Of five fresh seeds at least four stop at the goal within 40 episodes and still reach it over 100."""
     config, solved = rgrl.preset("CartPole-v1"), 0

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiny import gru
 
 from rgrl_jax import ensemble
 from rgrl_jax.models import base, list_models, make_model, register_model
-from rgrl_jax.models.recurrent import GRU, RecurrentModel, gru_step
+from rgrl_jax.models.recurrent import gru_step
 from rgrl_jax.planning import plan
 from rgrl_jax.types import History, ModelOutput
 
@@ -39,7 +40,8 @@ class Twin:
     """The whole network in float64, one step at a time, running the whole prefix anew for every step."""
 
     def __init__(self, params: Any, layers: int, head: str, residual: bool):
-        self.w = {name: np.asarray(value, np.float64) for name, value in params["params"].items()}
+        weights = params["params"] | params["params"]["core"]
+        self.w = {name: np.asarray(value, np.float64) for name, value in weights.items() if name != "core"}
         self.layers, self.squash, self.residual = layers, np.tanh if head == "tanh" else (lambda x: x), residual
 
     def bias(self, name: str) -> np.ndarray:
@@ -80,7 +82,7 @@ class Twin:
 @functools.cache
 def _model(layers: int = 1, use_bias: bool = True, head: str = "tanh", residual: bool = False) -> Any:
     """A model and weights of which every one, biases included, is random."""
-    model = RecurrentModel(GRU(S, A, R, D, layers, use_bias, head, residual, unroll=2))
+    model = gru(S, A, R, D, layers, use_bias, head, residual, unroll=2)
     rng = np.random.default_rng(0)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     return model, jax.tree.map(lambda x: rng.normal(0, 0.5, x.shape).astype(x.dtype), shapes)
@@ -194,8 +196,9 @@ BIASES = {"token_bias", "gate_bias", "reward_bias", "state_bias"}
 def test_initial_weights() -> None:
     """Recurrent weights fill -1/sqrt(d)..1/sqrt(d), linear ones have Xavier's variance, biases are 0."""
     width = 64
-    model = RecurrentModel(GRU(30, 20, 40, width, 2))
-    weights = {name: np.asarray(x) for name, x in jax.jit(model.init)(jax.random.key(3))["params"].items()}
+    model = gru(30, 20, 40, width, 2)
+    params = jax.jit(model.init)(jax.random.key(3))["params"]
+    weights = {name: np.asarray(x) for name, x in (params | params.pop("core")).items()}
     assert set(weights) >= BIASES
     assert not any(weights[name].any() for name in BIASES)
     for name in ("input_weights", "hidden_weights"):
@@ -209,7 +212,7 @@ def test_initial_weights() -> None:
 @pytest.mark.parametrize("residual", [True, False])
 def test_a_residual_network_starts_from_no_change(residual: bool) -> None:
     """With ``residual`` a fresh network predicts that the state stays as it is; without, anything."""
-    model = RecurrentModel(GRU(S, A, R, D, 1, True, "linear", residual, 1))
+    model = gru(S, A, R, D, 1, True, "linear", residual, 1)
     _, present, actions = _inputs()
     run = jax.jit(lambda key: model.apply(model.init(key), jnp.zeros((1, D)), present, actions))
     state = np.asarray(run(jax.random.key(8)).state)
@@ -218,8 +221,8 @@ def test_a_residual_network_starts_from_no_change(residual: bool) -> None:
 
 def test_without_biases_there_are_none() -> None:
     """``use_bias=False`` leaves the biases out of the weights."""
-    weights = jax.eval_shape(RecurrentModel(GRU(S, A, R, D, 2, use_bias=False)).init, jax.random.key(0))["params"]
-    assert len(weights) == 6 and not BIASES & set(weights)
+    weights = jax.eval_shape(gru(S, A, R, D, 2, use_bias=False).init, jax.random.key(0))["params"]
+    assert len(weights | weights.pop("core")) == 6 and not BIASES & set(weights)
 
 
 def test_an_ensemble_is_separate_members() -> None:
@@ -244,13 +247,23 @@ def test_drawing_members() -> None:
     assert np.abs(counts - 1000).max() < 120
 
 
-CONFIG = SimpleNamespace(width=D, layers=2, use_bias=True, head="linear", residual=True, unroll=3)
+CONFIG = SimpleNamespace(
+    width=D,
+    layers=2,
+    use_bias=True,
+    head="linear",
+    residual=True,
+    unroll=3,
+    feedback=True,
+    initializer="xavier_normal",
+    dropout=0.0,
+)
 
 
 def test_gru_is_registered() -> None:
     """``make_model`` hands every field of the config and every size to the network."""
     assert "gru" in list_models() and list_models() == sorted(list_models())
-    assert make_model("gru", CONFIG, **SIZES).module == GRU(S, A, R, D, 2, True, "linear", True, 3)
+    assert make_model("gru", CONFIG, **SIZES).module == gru(S, A, R, D, 2, True, "linear", True, 3).module
 
 
 def test_a_taken_name_is_refused() -> None:

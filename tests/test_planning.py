@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tiny import gru
 
 from rgrl_jax import ensemble
-from rgrl_jax.models.recurrent import GRU, RecurrentModel
 from rgrl_jax.planning import make_plan_optimizer, plan, plan_error
 from rgrl_jax.types import ModelOutput, PlanOutput
 
@@ -293,7 +293,7 @@ def test_gradient_through_the_gru_equals_finite_differences(head: str, residual:
     """A step of size 1 is the gradient; compared with central differences of the score, in float64."""
     rng = np.random.default_rng(5)
     with jax.enable_x64(True):
-        model = RecurrentModel(GRU(S, A, R, 4, 2, True, head, residual, 1))
+        model = gru(S, A, R, 4, 2, True, head, residual, 1)
         shapes = jax.eval_shape(model.init, jax.random.key(0))
         member = jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.6, x.shape)), shapes)
         params = jax.tree.map(lambda x: x[None], (member, jnp.asarray(rng.normal(size=(2, 4)))))

@@ -85,6 +85,7 @@ def _table(rows: list[list[float]]) -> np.ndarray:
     return np.array(rows, np.float64).reshape(-1, 2)
 
 
+RESOLUTION = 0.1
 CODEC = make_codec(Box(0.0, 100.0, ()), Discrete(2), (0.0, 10.0))
 ADD = jax.jit(replay.add)
 
@@ -102,10 +103,18 @@ def _all_windows(history_length: int, horizon: int) -> Callable[[replay.ReplaySt
 
 
 @functools.cache
-def _dropper(history_length: int, horizon: int) -> Callable[[replay.ReplayState, int], replay.ReplayState]:
+def _dropper(
+    history_length: int, horizon: int, dedupe: str
+) -> Callable[[replay.ReplayState, int], replay.ReplayState]:
     """``drop_duplicates``, compiled once per shape."""
     lengths = {"history_length": history_length, "horizon": horizon}
-    return jax.jit(lambda state, length: replay.drop_duplicates(state, length, CODEC, **lengths))
+    resolution = RESOLUTION if dedupe == "similar" else None
+
+    def drop(state, length):
+        first = (state.cursor - length - 1) % state.weight.shape[0]
+        return replay.drop_duplicates(state, first, length, CODEC, resolution=resolution, **lengths)
+
+    return jax.jit(drop)
 
 
 def _empty(capacity: int, dedupe: str = "none") -> replay.ReplayState:
@@ -344,11 +353,15 @@ class DedupeTwin(Twin):
         remembered = set(super().starts())
         self.stored = {start: parts for start, parts in self.stored.items() if start in remembered}
         for row in range(len(episode.action)):
-            parts = [part.astype(np.float32).tobytes() for part in self.window(newest, row)[:6]]
+            parts = self.window(newest, row)[:6]
+            if self.dedupe == "similar":
+                parts = [np.round(part / RESOLUTION) + 0.0 for part in parts]
+            parts = [part.astype(np.float32).tobytes() for part in parts]
             known = [set(column) for column in zip(*self.stored.values(), strict=True)] or [set()] * 6
             seen = {
                 "none": False,
                 "window": parts in self.stored.values(),
+                "similar": parts in self.stored.values(),
                 "components": all(part in column for part, column in zip(parts, known, strict=True)),
             }
             if not seen[self.dedupe]:
@@ -361,10 +374,10 @@ class DedupeTwin(Twin):
 
 @st.composite
 def _repetitive_episodes(draw: st.DrawFn) -> list[Played]:
-    """Episodes over two observations, two actions and two rewards: full of duplicates."""
+    """Episodes over three observations, two of them alike, two actions and two rewards: full of duplicates."""
     episodes = []
     for n in draw(st.lists(st.integers(1, LONGEST), min_size=2, max_size=6)):
-        obs = draw(st.lists(st.sampled_from([0.0, 100.0]), min_size=n + 1, max_size=n + 1))
+        obs = draw(st.lists(st.sampled_from([0.0, 1.0, 100.0]), min_size=n + 1, max_size=n + 1))
         action = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
         reward = draw(st.lists(st.sampled_from([0.0, 10.0]), min_size=n + 1, max_size=n + 1))
         episodes.append(Played(obs, action, reward, draw(st.booleans())))
@@ -376,7 +389,7 @@ def _fill_deduped(
 ) -> tuple[replay.ReplayState, DedupeTwin]:
     state, twin = _empty(capacity, dedupe), DedupeTwin(capacity, history_length, horizon, dedupe)
     for episode in episodes:
-        state = _dropper(history_length, horizon)(_add(state, episode), len(episode.action))
+        state = _dropper(history_length, horizon, dedupe)(_add(state, episode), len(episode.action))
         twin.add(episode)
     return state, twin
 
@@ -402,7 +415,7 @@ def test_the_two_laws_of_duplicates_differ() -> None:
         Played([low, low], [1], [0.0, 0.0], False),
     ]
     kept = {law: int(replay.num_windows(_fill_deduped(64, 0, 2, law, episodes)[0])) for law in replay.DEDUPE}
-    assert kept == {"none": 3, "window": 3, "components": 2}
+    assert kept == {"none": 3, "window": 3, "components": 2, "similar": 3}
 
 
 @pytest.mark.parametrize("dedupe", ["window", "components"])
@@ -412,7 +425,7 @@ def test_a_forgotten_window_is_no_duplicate(dedupe: str) -> None:
     state = _fill_deduped(64, 0, 2, dedupe, [episode])[0]
     for forget, windows in ((False, 1), (True, 1)):
         known = state.replace(weight=jnp.zeros(64)) if forget else state
-        again = _dropper(0, 2)(_add(known, episode), 1)
+        again = _dropper(0, 2, "window")(_add(known, episode), 1)
         assert int(replay.num_windows(again)) == windows
         assert bool(again.weight[2] > 0) == forget
 
@@ -422,7 +435,7 @@ def test_new_windows_keep_the_greatest_weight_through_dedupe(dedupe: str) -> Non
     """What ``add`` gave a window that is not a duplicate stays with it."""
     state = _fill_deduped(64, 0, 2, dedupe, [Played([0.0, 100.0], [0], [10.0, 0.0], True)])[0]
     state = state.replace(weight=state.weight * 6)
-    state = _dropper(0, 2)(_add(state, TERMINATED), 3)
+    state = _dropper(0, 2, "window")(_add(state, TERMINATED), 3)
     assert np.asarray(state.weight)[:6].tolist() == [6, 0, 6, 6, 6, 0]
 
 

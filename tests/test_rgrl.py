@@ -10,7 +10,9 @@ import pytest
 import rgrl_jax as rgrl
 from rgrl_jax import replay
 from rgrl_jax.algos import rgrl as algo
-from rgrl_jax.rollout import env_states
+from rgrl_jax.algos.rgrl.acting import plan_rows
+from rgrl_jax.algos.rgrl.learning import draw_rows
+from rgrl_jax.rollout import View, env_states
 
 SMALL = dict(
     width=8,
@@ -160,7 +162,7 @@ def test_exact_priorities_draw_by_error():
     config = small(replay="priority", priority_refresh="all", priority_exponent=2.0, learn_batch=4000)
     state, _ = jax.jit(rgrl.train)(jax.random.key(1), small())
     _, codec, model = algo.parts(config)
-    rows = algo._draw_rows(jax.random.key(2), state.params, state.replay, model, codec, config)
+    rows = draw_rows(jax.random.key(2), state.params, state.replay, config)
     assert rows.shape == (3, 4000)
     weight = np.asarray(state.replay.weight)
     for e in range(3):
@@ -188,7 +190,7 @@ def test_sampled_priorities_follow_the_drawn_windows():
 def test_every_environment_runs(env_id):
     """Two episodes, a planned one among them, in every environment, with finite losses."""
     config = small(env_id, episodes=2)
-    state, metrics = jax.jit(rgrl.train)(jax.random.key(0), config)
+    state, metrics = jax.jit(rgrl.train)(jax.random.key(0, impl="unsafe_rbg"), config)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(metrics))
     low, high = rgrl.make_spec(env_id).return_range
     returns = rgrl.evaluate(jax.random.key(1), state, config, 3)
@@ -198,9 +200,11 @@ def test_every_environment_runs(env_id):
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Acrobot-v1", "MountainCar-v0", "FrozenLake-misc"])
 def test_paper_settings_run_small(env_id):
     """The reference's quirks (encodings, priorities, dedupe, open-loop execution) run, with small networks."""
-    sizes = dict(max_steps=12, width=10, episodes=2, horizon=6, plan_iterations=2, learn_iterations=2)
+    sizes = dict(
+        max_steps=12, width=10, layers=1, episodes=2, horizon=6, plan_iterations=2, learn_iterations=2, unroll=1
+    )
     config = rgrl.preset(env_id, "paper", **sizes, replay_capacity=64)
-    _, metrics = jax.jit(rgrl.train)(jax.random.key(0), config)
+    _, metrics = jax.jit(rgrl.train)(jax.random.key(0, impl="unsafe_rbg"), config)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(metrics))
 
 
@@ -210,9 +214,10 @@ def test_history_reaches_the_model():
     state = rgrl.init(jax.random.key(0), config)
     policy = algo.make_policy(state.params, config, jnp.float32(0.0), jnp.bool_(False))
     spec = rgrl.make_spec("CartPole-v1", 12)
-    episode = rgrl.rollout(jax.random.key(1), spec, lambda key, episode, t: (jnp.zeros((1, 1), jnp.int32), {}))
+    episode = rgrl.rollout(jax.random.key(1), spec, lambda key, view: (jnp.zeros((1, 1), jnp.int32), {}, ()))
     other = episode.replace(action=1 - episode.action)
-    losses = [float(policy(jax.random.key(2), e, jnp.int32(4))[1]["plan_loss"][0]) for e in (episode, other)]
+    views = [View(e, jnp.int32(4), None, ()) for e in (episode, other)]
+    losses = [float(policy(jax.random.key(2), view)[1]["plan_loss"][0]) for view in views]
     assert losses[0] != losses[1]
 
 
@@ -248,13 +253,18 @@ def test_restarts_take_the_plan_the_ensemble_likes_best():
     """With several starts the executed plan has the lowest mean score among them."""
     config = small(plan_starts=4, plan_iterations=0, replan_every=4)
     params = rgrl.init(jax.random.key(0), config).params
-    _, codec, model = algo.parts(config)
-    present = jax.random.uniform(jax.random.key(1), (2, codec.state_size))
+    built = algo.parts(config)
+    _, codec, model = built
+    obs = jax.random.uniform(jax.random.key(1), (2, 4), minval=-0.2, maxval=0.2)
+    present = jax.vmap(codec.encode_state, in_axes=(0, None))(obs, jnp.bool_(False))
     history = rgrl.History(jnp.zeros((2, 0, codec.state_size)), jnp.zeros((2, 0, codec.action_size)))
     key, size = jax.random.key(2), codec.action_size
-    chosen, _ = algo._plan_rows(key, params, model, history, present, config, jnp.float32(0), size)
+    played = rgrl.rollout(key, built.spec, lambda k, v: (jnp.zeros((1, 2), jnp.int32), {}, ()), num_envs=2)
+    view = View(played.replace(obs=played.obs.at[0].set(obs)), jnp.int32(0), None, ())
+    out, _ = plan_rows(key, params, view, config, jnp.float32(0), built)
+    chosen = out.plan
     noise_key, _ = jax.random.split(key)
-    noise = np.asarray(jax.random.uniform(noise_key, (2, 4, 4, size), minval=-1, maxval=1))
+    noise = np.asarray(jax.random.uniform(noise_key, (1, 2, 4, 4, size), minval=-1, maxval=1))[0]
     starts = np.tanh(noise * np.array([0.0, 1.0, 1.0, 1.0])[:, None, None])
     for n in range(2):
         scores = np.zeros((4, 3))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rgrl_jax.envs import EnvSpec
-from rgrl_jax.rollout import env_states, rollout
+from rgrl_jax.rollout import View, env_states, rollout
 from rgrl_jax.types import Array, Box, Discrete, Episode, Key
 
 LIMIT = 6  # step limit of the counter
@@ -55,17 +55,18 @@ SPEC = EnvSpec(
 )
 
 
-def _policy(steps: int) -> Callable[[Key, Episode, Array], tuple[Array, Any]]:
+def _policy(steps: int) -> Callable[[Key, View], tuple[Array, Any, Any]]:
     """Plays 3, 4, 5, ... times one plus the present count; reports when it was asked and what it saw."""
 
-    def policy(key: Key, episode: Episode, t: Array) -> tuple[Array, Any]:
+    def policy(key: Key, view: View) -> tuple[Array, Any, Any]:
+        episode, t = view.episode, view.t
         count = episode.obs[t, :, 0].astype(jnp.int32)
         actions = (jnp.arange(steps)[:, None] + 3) * (count + 1)
         later = jnp.arange(LIMIT + 1) > t
         future = jnp.abs(jnp.where(later[:, None, None], episode.obs, 0)).max(axis=(0, 2))
         future += jnp.where((jnp.arange(LIMIT + 1) >= t)[:, None], episode.action, 0).max(axis=0)
         draw = jnp.broadcast_to(jax.random.uniform(key), count.shape)
-        return actions, {"time": jnp.full(count.shape, t, jnp.float32), "future": future, "draw": draw}
+        return actions, {"time": jnp.full(count.shape, t, jnp.float32), "future": future, "draw": draw}, ()
 
     return policy
 
@@ -169,9 +170,9 @@ def test_the_loop_stops_with_the_last_environment(steps: int) -> None:
     """The policy is asked as often as the longest episode needs, and not once more."""
     asked = []
 
-    def policy(key: Key, episode: Episode, t: Array) -> tuple[Array, Any]:
-        jax.debug.callback(lambda t: asked.append(int(t)), t)
-        return _policy(steps)(key, episode, t)
+    def policy(key: Key, view: View) -> tuple[Array, Any, Any]:
+        jax.debug.callback(lambda t: asked.append(int(t)), view.t)
+        return _policy(steps)(key, view)
 
     short = dataclasses.replace(SPEC, reset=_short_reset)
     episode = jax.jit(lambda key: rollout(key, short, policy, num_envs=4))(jax.random.key(0))
@@ -225,7 +226,9 @@ def test_box_actions_and_image_observations() -> None:
 
     spec = dataclasses.replace(SPEC, reset=reset, step=step, action=Box(-1.0, 1.0, (2,)), max_steps=2)
     actions = jnp.broadcast_to(jnp.array([0.5, 0.25]), (1, 3, 2))
-    episode = jax.jit(lambda key: rollout(key, spec, lambda k, e, t: (actions, ()), num_envs=3))(jax.random.key(0))
+    episode = jax.jit(lambda key: rollout(key, spec, lambda k, view: (actions, (), ()), num_envs=3))(
+        jax.random.key(0)
+    )
     assert (episode.obs.shape, episode.obs.dtype) == ((3, 3, 2, 3), jnp.int8)
     assert episode.action.shape == (3, 3, 2)
     np.testing.assert_array_equal(episode.action[:2], np.broadcast_to([0.5, 0.25], (2, 3, 2)))

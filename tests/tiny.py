@@ -15,6 +15,8 @@ from jax.experimental.compilation_cache import compilation_cache
 
 import rgrl_jax as rgrl
 from rgrl_jax.algos import config as fields
+from rgrl_jax.models.frame import Frame, FrameModel
+from rgrl_jax.models.recurrent import Recurrent
 
 TINY = {
     "width": 8,
@@ -40,11 +42,14 @@ SCRATCH = Path(tempfile.mkdtemp(prefix="rgrl_tests_"))
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
-def _share_compiled():
-    """Equal programs compile once per test session, also in child processes, which inherit the environment."""
+def _compile_less():
+    """Equal programs compile once per test session, and in half the time, since the runs are too short to gain from
+    optimised code; also in child processes, which inherit the environment.
+    """
     if jax.config.jax_compilation_cache_dir:
         return
     settings = {
+        "jax_disable_most_optimizations": True,
         "jax_compilation_cache_dir": str(SCRATCH / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0.0,
         "jax_persistent_cache_min_entry_size_bytes": 0,
@@ -55,7 +60,7 @@ def _share_compiled():
     compilation_cache.reset_cache()
 
 
-_share_compiled()
+_compile_less()
 
 
 def tiny_config(**overrides):
@@ -78,6 +83,13 @@ def logged():
     folder = SCRATCH / "logged"
     callbacks = [rgrl.CSVLog(folder), rgrl.Checkpoint(folder)]
     return folder, *rgrl.run(jax.random.key(0), tiny_config(), chunk=1, callbacks=callbacks)
+
+
+def gru(state_size, action_size, reward_size, width, layers, use_bias=True, head="tanh", residual=False, unroll=5):
+    """A feedback GRU of given sizes."""
+    core = Recurrent("gru", width, layers, use_bias)
+    sizes = (state_size, action_size, reward_size, width)
+    return FrameModel(Frame(core, *sizes, use_bias, head, residual, True, unroll))
 
 
 def words(leaf):

@@ -24,6 +24,7 @@ class Cost:
         forward pass and as many in the backward pass to the actions.
       learn_flops: likewise per episode of learning, with the backward pass to the weights.
       state_bytes: memory of the train state.
+      settings: every field of the config, for a look at what is about to run.
     """
 
     env_id: str
@@ -35,6 +36,7 @@ class Cost:
     plan_flops: int
     learn_flops: int
     state_bytes: int
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return (

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import math
+import re
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
@@ -19,14 +21,20 @@ from flax import struct
 ConfigT = TypeVar("ConfigT")
 
 
-def number(default: float, low: float = 0.0, high: float = math.inf) -> Any:
-    """A finite float in ``low..high``: a traced leaf."""
-    return struct.field(default=default, metadata={"low": low, "high": high})
+def number(default: float, low: float = 0.0, high: float = math.inf, *, symbol: str = "") -> Any:
+    """A finite float in ``low..high``: a traced leaf. ``symbol`` is the paper's."""
+    return struct.field(default=default, metadata={"low": low, "high": high, "symbol": symbol})
 
 
-def integer(default: int | None, low: int = 0) -> Any:
+def constant(default: float, low: float, high: float) -> Any:
+    """A float in ``low..high`` that decides what is compiled, and so is static."""
+    return struct.field(pytree_node=False, default=default, metadata={"least": low, "most": high})
+
+
+def integer(default: int | None, low: int = 0, *, symbol: str = "") -> Any:
     """An integer of at least ``low``, static; may be None only if that is the default."""
-    return struct.field(pytree_node=False, default=default, metadata={"low": low, "optional": default is None})
+    metadata = {"low": low, "optional": default is None, "symbol": symbol}
+    return struct.field(pytree_node=False, default=default, metadata=metadata)
 
 
 def choice(default: str, *others: str) -> Any:
@@ -42,6 +50,47 @@ def word(default: str) -> Any:
 def flag(default: bool) -> Any:
     """True or False, static."""
     return struct.field(pytree_node=False, default=default, metadata={"type": bool, "allowed_type": "True or False"})
+
+
+class Setting(NamedTuple):
+    """A field of a config, explained.
+
+    Attributes:
+      name: of the field.
+      symbol: the paper's, or nothing.
+      default: its default.
+      allowed: what it may be, in words.
+      meaning: what it does, as the config's docstring says.
+    """
+
+    name: str
+    symbol: str
+    default: Any
+    allowed: str
+    meaning: str
+
+
+def explain(config_type: type) -> list[Setting]:
+    """Every field of a config type in order, with its range and its meaning."""
+    text = inspect.cleandoc(str(config_type.__doc__)).split("Attributes:\n")[1]
+    found = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", text, flags=re.MULTILINE)
+    meaning = {name: " ".join(lines.split()) for name, lines in found}
+    return [
+        Setting(f.name, f.metadata.get("symbol", ""), f.default, _allowed(f.metadata), meaning[f.name])
+        for f in dataclasses.fields(config_type)
+    ]
+
+
+def _allowed(rule: Any) -> str:
+    if "type" in rule:
+        return str(rule["allowed_type"])
+    if "allowed" in rule:
+        return ", ".join(rule["allowed"])
+    if "least" in rule:
+        return f"{rule['least']:g}..{rule['most']:g}"
+    if "optional" in rule:
+        return f"integer, at least {rule['low']}" + " or None" * rule["optional"]
+    return f"at least {rule['low']:g}" if math.isinf(rule["high"]) else f"{rule['low']:g}..{rule['high']:g}"
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
@@ -76,6 +125,11 @@ def _check_field(name: str, value: Any, rule: Any) -> None:
             raise ValueError(f"{name} = {value!r} must be an integer of at least {rule['low']}")
         if value < rule["low"]:
             raise ValueError(f"{name} = {value} must be at least {rule['low']}")
+    elif "least" in rule:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{name} = {value!r} must be a number")
+        if not rule["least"] <= value <= rule["most"]:
+            raise ValueError(f"{name} = {value} must be finite and in {rule['least']:g}..{rule['most']:g}")
     elif "high" in rule:
         if isinstance(value, jax.core.Tracer) or type(value) is object:  # traced, or a placeholder of jax's
             return
@@ -86,6 +140,13 @@ def _check_field(name: str, value: Any, rule: Any) -> None:
         if not (np.isfinite(entries).all() and (entries >= low).all() and (entries <= high).all()):
             allowed = f"at least {low:g}" if math.isinf(high) else f"in {low:g}..{high:g}"
             raise ValueError(f"{name} = {value} must be finite and {allowed}")
+
+
+def known(value: Any) -> float | None:
+    """The largest size of a number's entries, or None if it is traced."""
+    if isinstance(value, jax.core.Tracer) or type(value) is object:
+        return None
+    return float(np.abs(np.asarray(value)).max())
 
 
 def check_names(config_type: type, names: Iterable[str]) -> None:

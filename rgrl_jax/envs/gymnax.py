@@ -27,6 +27,7 @@ def spec_from_gymnax(
     goal: float | None = None,
     reference: Signals | None = None,
     max_steps: int | None = None,
+    dtype: Any = None,
     **env_kwargs: Any,
 ) -> EnvSpec:
     """Wraps an environment that ``gymnax.make`` knows.
@@ -40,6 +41,8 @@ def spec_from_gymnax(
       goal: return that counts as solved.
       reference: signals of the authors' code, if they differ.
       max_steps: step limit; None keeps gymnax's.
+      dtype: type that observations are given and stored in, for instance bool for frames of 0 and 1, which
+        gymnax hands out as floats; None keeps gymnax's.
       **env_kwargs: passed to ``gymnax.make``.
 
     Returns:
@@ -50,13 +53,23 @@ def spec_from_gymnax(
         params = params.replace(max_steps_in_episode=max_steps)
     limit = int(params.max_steps_in_episode)  # a float in some environments
 
+    def cast(obs: Array) -> Array:
+        return obs if dtype is None else obs.astype(dtype)
+
     def reset(key: Key) -> tuple[Array, PyTree]:
-        return env.reset_env(key, params)
+        obs, state = env.reset_env(key, params)
+        return cast(obs), state
 
     def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
         obs, state, reward, terminated, _ = env.step_env(key, state, action, params)
         truncated = jnp.asarray(env.is_truncated(state, params)) & ~jnp.asarray(terminated)
-        return obs, state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated), truncated
+        return (
+            cast(obs),
+            state,
+            jnp.asarray(reward, jnp.float32),
+            jnp.asarray(terminated),
+            truncated,
+        )
 
     return EnvSpec(
         env_id=env_id,
@@ -173,6 +186,19 @@ def _catch(max_steps: int | None) -> EnvSpec:
         return_range=(-1.0, 1.0),
         goal=1.0,
         max_steps=max_steps or 10,
+        dtype=bool,
+    )
+
+
+def _breakout(max_steps: int | None) -> EnvSpec:
+    return spec_from_gymnax(
+        "Breakout-MinAtar",
+        observation=Box(0.0, 1.0, (10, 10, 4)),
+        action=Discrete(3),
+        reward_range=(0.0, 1.0),
+        return_range=(0.0, 50.0),
+        max_steps=max_steps,
+        dtype=bool,
     )
 
 
@@ -183,3 +209,4 @@ register_env("MountainCarContinuous-v0", _mountain_car_continuous)
 register_env("Pendulum-v1", _pendulum)
 register_env("FrozenLake-misc", _frozen_lake)
 register_env("Catch-bsuite", _catch)
+register_env("Breakout-MinAtar", _breakout)

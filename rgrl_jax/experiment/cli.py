@@ -17,8 +17,8 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from rgrl_jax.algos.base import list_algorithms
-from rgrl_jax.algos.config import nearest
-from rgrl_jax.algos.rgrl_config import RGRLConfig
+from rgrl_jax.algos.config import explain, nearest
+from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.envs.registry import list_envs
 from rgrl_jax.experiment import jobs
 from rgrl_jax.models.base import list_models
@@ -148,7 +148,8 @@ def train_type(config: Any, name: str) -> type:
     hints = typing.get_type_hints(type(config))
     settings = [f.name for f in dataclasses.fields(config) if f.name != "env_id"]
     fields += [(field, hints[field], getattr(config, field)) for field in settings]
-    docs = [inspect.cleandoc(str(x.__doc__)).split("Attributes:\n")[1] for x in (Output, type(config))]
+    docs = [inspect.cleandoc(str(Output.__doc__)).split("Attributes:\n")[1]]
+    docs += [f"  {x.name}: {x.meaning.rstrip('.')} [{x.allowed}]." for x in explain(type(config))]
     made = dataclasses.make_dataclass(
         "Train", [(n, t) if d is dataclasses.MISSING else (n, t, dataclasses.field(default=d)) for n, t, d in fields]
     )

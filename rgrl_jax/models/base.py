@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from rgrl_jax.types import Array, History, Key, ModelOutput, Params, PyTree
 
@@ -23,12 +23,26 @@ class Model(Protocol):
     def remember(self, params: Params, history: History) -> PyTree:
         """Digests ``history`` (``[H, S]``, ``[H, A]``) into a memory; run once per environment step."""
 
-    def apply(self, params: Params, memory: PyTree, present: Array, actions: Array) -> ModelOutput:
-        """Predicts ``reward [T, R]`` and ``state [T, S]`` from ``present [S]`` and ``actions [T, A]``."""
+    def apply(
+        self,
+        params: Params,
+        memory: PyTree,
+        present: Array,
+        actions: Array,
+        states: Array | None = None,
+        dropout_key: Key | None = None,
+    ) -> ModelOutput:
+        """Predicts ``reward [T, R]`` and ``state [T, S]`` from ``present [S]`` and ``actions [T, A]``.
+
+        A model without feedback answers ``state = None``. ``states [T, S]`` are passed only if the config says
+        ``teacher_forcing``: the true states after each action, to be read instead of those predicted; and
+        ``dropout_key`` only if it asks for ``dropout``.
+        """
 
 
 ModelFactory = Callable[..., Model]
-"""Called as ``make(config, state_size=S, action_size=A, reward_size=R)``."""
+"""Called as ``make(config, state_size=S, action_size=A, reward_size=R)``; with ``encoder="conv"`` also with
+``image_shape=(height, width[, channels])``, of the image that the leading entries of a state are."""
 
 _MODELS: dict[str, ModelFactory] = {}
 
@@ -53,8 +67,8 @@ def list_models() -> list[str]:
     return sorted(_MODELS)
 
 
-def check_model(name: str) -> None:
-    """Makes sure that ``name`` is registered.
+def factory(name: str) -> ModelFactory:
+    """What makes the model called ``name``.
 
     Raises:
       ValueError: no such model; the message names the nearest ones.
@@ -62,13 +76,4 @@ def check_model(name: str) -> None:
     if name not in _MODELS:
         near = difflib.get_close_matches(name, _MODELS, cutoff=0.3) or list_models()
         raise ValueError(f"model = {name!r} is not registered; nearest: {', '.join(near)}")
-
-
-def make_model(name: str, config: Any, *, state_size: int, action_size: int, reward_size: int) -> Model:
-    """Builds the model registered as ``name`` for vectors of the given sizes.
-
-    Raises:
-      ValueError: no such model; the message names the nearest ones.
-    """
-    check_model(name)
-    return _MODELS[name](config, state_size=state_size, action_size=action_size, reward_size=reward_size)
+    return _MODELS[name]

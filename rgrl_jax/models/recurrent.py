@@ -1,20 +1,33 @@
-"""Recurrent models with feedback: the predicted state is the next step's input.
-
-Paper-time reference (spec part e): a token per step, ``tanh(W_s s + W_a a)``; ``L`` stacked GRU layers of
-width ``d``; ``r = tanh(W_r h)`` and ``s' = tanh(W_s' h)``. The hidden state is carried along instead of
-running the prefix anew, which gives the same numbers.
-"""
+"""Recurrent cores: stacked plain, GRU or LSTM cells (spec part e), in PyTorch's and cuDNN's form of the gates."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax.models.base import register_model
-from rgrl_jax.types import Array, History, Key, ModelOutput, Params
+from rgrl_jax.models.frame import register_core
+from rgrl_jax.types import Array, Key, PyTree
+
+
+def rnn_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: Array, x: Array) -> Array:
+    """One step of a plain cell, ``tanh(W x + U h + b)``.
+
+    Args:
+      input_weights: ``[d, d]``.
+      hidden_weights: ``[d, d]``.
+      bias: ``[2, d]``, of the input and of the hidden part.
+      hidden: ``[d]``.
+      x: ``[d]``.
+
+    Returns:
+      The next hidden state ``[d]``.
+    """
+    return jnp.tanh(x @ input_weights + bias[0] + hidden @ hidden_weights + bias[1])
 
 
 def gru_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: Array, x: Array) -> Array:
@@ -39,132 +52,104 @@ def gru_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: A
     return new + update * (hidden - new)
 
 
-def _uniform(key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """U(-1/sqrt(d), 1/sqrt(d)), the usual recurrent initialiser; ``shape [..., d, 3d]``."""
+def lstm_step(
+    input_weights: Array, hidden_weights: Array, bias: Array, carry: tuple[Array, Array], x: Array
+) -> tuple[Array, Array]:
+    """One step of an LSTM cell.
+
+    Args:
+      input_weights: ``[d, 4d]``, gates in the order input, forget, new, output.
+      hidden_weights: ``[d, 4d]``.
+      bias: ``[2, 4d]``, of the input and of the hidden part.
+      carry: hidden and cell state, ``[d]`` each.
+      x: ``[d]``.
+
+    Returns:
+      The next hidden and cell state.
+    """
+    hidden, cell = carry
+    take, keep, new, show = jnp.split(x @ input_weights + bias[0] + hidden @ hidden_weights + bias[1], 4)
+    cell = jax.nn.sigmoid(keep) * cell + jax.nn.sigmoid(take) * jnp.tanh(new)
+    return jax.nn.sigmoid(show) * jnp.tanh(cell), cell
+
+
+class Cell(NamedTuple):
+    """A kind of cell: how many gates its weights hold, its step, and whether it carries a second vector."""
+
+    gates: int
+    step: Callable[..., PyTree]
+    has_cell_state: bool = False
+
+    def start(self, shape: tuple[int, ...], dtype: Any) -> PyTree:
+        """The carry before the first step, vectors of ``shape [..., d]``."""
+        zeros = jnp.zeros(shape, dtype)
+        return (zeros, zeros) if self.has_cell_state else zeros
+
+    def output(self, carry: PyTree) -> Array:
+        """The hidden state in a carry."""
+        return carry[0] if self.has_cell_state else carry
+
+
+CELLS = {"rnn": Cell(1, rnn_step), "gru": Cell(3, gru_step), "lstm": Cell(4, lstm_step, True)}
+
+
+def draw_recurrent(key: Key, shape: tuple[int, ...], dtype: Any = float) -> Array:
+    """U(-1/sqrt(d), 1/sqrt(d)), the usual recurrent initialiser; ``shape [..., d, gates * d]``."""
     bound = shape[-2] ** -0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-class GRU(nn.Module):
-    """Stacked GRU with fed-back states.
+class Recurrent(nn.Module):
+    """Stacked cells.
 
     Attributes:
-      state_size: ``S``.
-      action_size: ``A``.
-      reward_size: ``R``.
-      width: ``d``, features per layer.
-      layers: stacked layers.
-      use_bias: biases everywhere; the reference has none.
-      head: ``"tanh"`` squashes both outputs, ``"linear"`` leaves them free.
-      residual: the state head predicts the change of the state instead of the state.
-      unroll: steps of the time loop compiled into one body; more is faster to run and slower to compile.
+      cell: ``"rnn"``, ``"gru"`` or ``"lstm"``.
+      width: ``d``.
+      layers: stacked cells.
+      use_bias: biases in the gates.
     """
 
-    state_size: int
-    action_size: int
-    reward_size: int
+    cell: str
     width: int
     layers: int
     use_bias: bool = True
-    head: str = "tanh"
-    residual: bool = False
-    unroll: int = 5
 
     def setup(self) -> None:
         """Makes the weights; linen calls this."""
-        d, xavier = self.width, nn.initializers.xavier_normal()
-        self.embed_state = self.param("embed_state", xavier, (self.state_size, d))
-        self.embed_action = self.param("embed_action", xavier, (self.action_size, d))
-        self.input_weights = self.param("input_weights", _uniform, (self.layers, d, 3 * d))
-        self.hidden_weights = self.param("hidden_weights", _uniform, (self.layers, d, 3 * d))
-        self.reward_head = self.param("reward_head", xavier, (d, self.reward_size))
-        start = nn.initializers.zeros if self.residual else xavier  # "nothing changes" is a good first guess
-        self.state_head = self.param("state_head", start, (d, self.state_size))
-        self.token_bias = self._bias("token_bias", (d,))
-        self.gate_bias = self._bias("gate_bias", (self.layers, 2, 3 * d))
-        self.reward_bias = self._bias("reward_bias", (self.reward_size,))
-        self.state_bias = self._bias("state_bias", (self.state_size,))
+        shape = (self.layers, self.width, CELLS[self.cell].gates * self.width)
+        self.input_weights = self.param("input_weights", draw_recurrent, shape)
+        self.hidden_weights = self.param("hidden_weights", draw_recurrent, shape)
+        bias = (self.layers, 2, shape[-1])
+        self.gate_bias = self.param("gate_bias", nn.initializers.zeros, bias) if self.use_bias else jnp.zeros(bias)
 
-    def _bias(self, name: str, shape: tuple[int, ...]) -> Array:
-        return self.param(name, nn.initializers.zeros, shape) if self.use_bias else jnp.zeros(shape)
+    def start(self) -> PyTree:
+        """Hidden states of zeros, ``[layers, d]``."""
+        return CELLS[self.cell].start((self.layers, self.width), self.input_weights.dtype)
 
-    def _embed(self, state: Array, embedded_action: Array) -> Array:
-        return jnp.tanh(state @ self.embed_state + embedded_action + self.token_bias)
+    def extend(self, memory: PyTree, n: int) -> PyTree:
+        """A hidden state always has room."""
+        del n
+        return memory
 
-    def _advance(self, hidden: Array, token: Array) -> Array:
-        """Runs one token ``[d]`` through all layers: ``hidden [layers, d]`` to the next."""
-        x, stack = token, []
+    def sweep(self, memory: PyTree, tokens: Array) -> tuple[PyTree, Array]:
+        """Runs ``tokens [n, d]`` through all layers; the features are the last layer's hidden states."""
+        if len(tokens) > 1:
+            return jax.lax.scan(self._advance, memory, tokens)
+        memory, feature = self._advance(memory, tokens[0])
+        return memory, feature[None]
+
+    def _advance(self, memory: PyTree, token: Array) -> tuple[PyTree, Array]:
+        x, carries, cell = token, [], CELLS[self.cell]
         for layer in range(self.layers):
-            x = gru_step(
-                self.input_weights[layer], self.hidden_weights[layer], self.gate_bias[layer], hidden[layer], x
-            )
-            stack.append(x)
-        return jnp.stack(stack)
-
-    def remember(self, history: History) -> Array:
-        """Hidden state ``[layers, d]`` after ``history`` (``[H, S]``, ``[H, A]``), from zero."""
-        hidden = jnp.zeros((self.layers, self.width), self.embed_state.dtype)
-        if not history.states.shape[0]:
-            return hidden
-        history = jax.tree.map(lambda x: x.astype(hidden.dtype), history)
-        tokens = self._embed(history.states, history.actions @ self.embed_action)
-        return jax.lax.scan(lambda h, x: (self._advance(h, x), None), hidden, tokens)[0]
-
-    def __call__(self, memory: Array, present: Array, actions: Array) -> ModelOutput:
-        """Rolls the plan out from ``memory [layers, d]`` and ``present [S]`` along ``actions [T, A]``."""
-
-        def step(carry: tuple[Array, Array], action: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-            hidden, state = carry
-            hidden = self._advance(hidden, self._embed(state, action))
-            change = hidden[-1] @ self.state_head + self.state_bias
-            state = self._squash(change + state if self.residual else change)
-            return (hidden, state), (hidden[-1], state)
-
-        present, actions = (x.astype(self.embed_state.dtype) for x in (present, actions))
-        embedded = actions @ self.embed_action  # leaves the loop as one product
-        _, (features, states) = jax.lax.scan(step, (memory, present), embedded, unroll=self.unroll)
-        return ModelOutput(self._squash(features @ self.reward_head + self.reward_bias), states)
-
-    def _squash(self, x: Array) -> Array:
-        return jnp.tanh(x) if self.head == "tanh" else x
+            weights = (self.input_weights[layer], self.hidden_weights[layer], self.gate_bias[layer])
+            carries.append(cell.step(*weights, jax.tree.map(lambda m, i=layer: m[i], memory), x))
+            x = cell.output(carries[-1])
+        return jax.tree.map(lambda *rows: jnp.stack(rows), *carries), x
 
 
-class RecurrentModel:
-    """The `Model` protocol around a linen module with ``remember`` and ``__call__``."""
-
-    def __init__(self, module: Any):
-        self.module = module
-
-    def init(self, key: Key) -> Params:
-        """Draws the weights of one member."""
-        m = self.module
-        memory = jnp.zeros((m.layers, m.width))
-        return m.init(key, memory, jnp.zeros(m.state_size), jnp.zeros((1, m.action_size)))
-
-    def remember(self, params: Params, history: History) -> Array:
-        """Hidden state ``[layers, d]`` after the history."""
-        return self.module.apply(params, history, method="remember")
-
-    def apply(self, params: Params, memory: Array, present: Array, actions: Array) -> ModelOutput:
-        """Predictions along ``actions [T, A]``."""
-        return self.module.apply(params, memory, present, actions)
+def _make(cell: str, config: Any) -> Recurrent:
+    return Recurrent(cell, config.width, config.layers, config.use_bias)
 
 
-def make_gru(config: Any, *, state_size: int, action_size: int, reward_size: int) -> RecurrentModel:
-    """Builds the GRU from ``width``, ``layers``, ``use_bias``, ``head``, ``residual`` and ``unroll`` of a config."""
-    return RecurrentModel(
-        GRU(
-            state_size,
-            action_size,
-            reward_size,
-            config.width,
-            config.layers,
-            config.use_bias,
-            config.head,
-            config.residual,
-            config.unroll,
-        )
-    )
-
-
-register_model("gru", make_gru)
+for _cell in CELLS:
+    register_core(_cell, partial(_make, _cell))

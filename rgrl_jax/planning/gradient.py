@@ -10,18 +10,16 @@ import jax.numpy as jnp
 import optax
 
 from rgrl_jax import ensemble
+from rgrl_jax.planning.descent import descend
 from rgrl_jax.types import Array, Key, ModelOutput, PlanOutput, PyTree, Scalar
 
 PlanModel = Callable[[PyTree, Any, Array], ModelOutput]
 """``apply(member, context, actions [T, A]) -> ModelOutput``, differentiable in the actions."""
 
 
-def make_plan_optimizer(name: str, learning_rate: Scalar) -> optax.GradientTransformation:
-    """``"sgd"`` (the paper's) or ``"adam"`` with a possibly traced step size beta."""
-    return {"sgd": optax.sgd, "adam": optax.adam}[name](learning_rate)
-
-
-def plan_error(predicted: Array, desired_reward: Scalar, reduction: str = "sum") -> Array:
+def plan_error(
+    predicted: Array, desired_reward: Scalar, reduction: str = "sum", step_weights: Array | float = 1.0
+) -> Array:
     """Squared distance of predicted from desired rewards, a scalar.
 
     Args:
@@ -30,8 +28,9 @@ def plan_error(predicted: Array, desired_reward: Scalar, reduction: str = "sum")
       reduction: ``"mean"`` over steps and entries as in the reference, where a plan then hardly moves,
         or ``"sum"`` over steps of the mean over entries, so that a step's pull on its own action does
         not shrink with the horizon.
+      step_weights: how much each step counts, ``[T]``.
     """
-    error = jnp.square(predicted - desired_reward).mean(axis=-1)
+    error = jnp.square(predicted - desired_reward).mean(axis=-1) * step_weights
     return error.sum() if reduction == "sum" else error.mean()
 
 
@@ -46,7 +45,10 @@ def plan(
     optimizer: optax.GradientTransformation,
     desired_reward: Scalar = 1.0,
     reduction: str = "sum",
+    step_weights: Array | float = 1.0,
     members: str = "sample",
+    disagreement: Scalar = 0.0,
+    accept: str = "always",
     squash: Callable[[Array], Array] = jnp.tanh,
 ) -> PlanOutput:
     """Deduces a plan: descends the error of predicted rewards on the action inputs.
@@ -66,42 +68,69 @@ def plan(
       init_plan: where to start, ``[T, A]`` before the squash.
       iterations: ``K`` >= 0.
       optimizer: turns gradients into steps, for instance ``optax.sgd(beta)``.
-      desired_reward: r*, in encoded units, broadcastable to ``[T, R]``.
+      desired_reward: r*, in encoded units, broadcastable to ``[T, R]``; with three axes, ``[E, T, R]``, each
+        member has its own.
       reduction: see `plan_error`.
+      step_weights: likewise.
       members: ``"sample"`` draws one member per iteration, ``"mean"`` descends the mean error of all.
-      squash: keeps actions in -1..1.
+      disagreement: see `rgrl_jax.planning.descent.descend`.
+      accept: likewise.
+      squash: turns ``u`` into actions in -1..1.
 
     Returns:
       A `PlanOutput`; diagnostics that nobody reads are not computed under ``jit``.
     """
+    wishes = per_member(desired_reward, params)
 
-    def error(latent: Array, member: PyTree) -> Array:
-        return plan_error(apply(member, context, squash(latent)).reward, desired_reward, reduction)
+    def error(member: tuple[PyTree, Array], latent: Array) -> Array:
+        predicted = apply(member[0], context, squash(latent)).reward
+        return plan_error(predicted, member[1], reduction, step_weights)
 
-    def mean_error(latent: Array, member: Array) -> Array:
-        del member
-        return jax.vmap(error, in_axes=(None, 0))(latent, params).mean()
+    latent, loss = descend(
+        key,
+        (params, wishes),
+        error,
+        init_plan,
+        iterations=iterations,
+        optimizer=optimizer,
+        members=members,
+        disagreement=disagreement,
+        accept=accept,
+    )
 
-    def sampled_error(latent: Array, member: Array) -> Array:
-        return error(latent, ensemble.select(params, member))
+    def judge(predicted: Array, wish: Array) -> Array:
+        return plan_error(predicted, wish, reduction, step_weights)
 
-    objective = mean_error if members == "mean" else sampled_error
+    return summarise(params, wishes, apply, context, latent, init_plan, squash, loss, judge)
 
-    def improve(carry: tuple[Array, PyTree], member: Array) -> tuple[tuple[Array, PyTree], Array]:
-        latent, opt_state = carry
-        loss, gradient = jax.value_and_grad(objective)(latent, member)
-        updates, opt_state = optimizer.update(gradient, opt_state, latent)
-        return (optax.apply_updates(latent, updates), opt_state), loss
 
-    draws = ensemble.draw(key, params, (iterations,))  # outside the loop: no random bits inside
-    (latent, _), loss = jax.lax.scan(improve, (init_plan, optimizer.init(init_plan)), draws)
+def per_member(desired_reward: Scalar, params: PyTree) -> Array:
+    """Desired rewards with a leading member axis ``[E, ...]``, which those with three axes have already."""
+    desired = jnp.asarray(desired_reward)
+    return desired if desired.ndim == 3 else jnp.broadcast_to(desired, (ensemble.size(params), *desired.shape))
 
+
+def summarise(
+    params: PyTree,
+    wishes: Array,
+    apply: PlanModel,
+    context: Any,
+    latent: Array,
+    start: Array,
+    squash: Callable[[Array], Array],
+    loss: Array,
+    judge: Callable[[Array, Array], Array],
+) -> PlanOutput:
+    """A finished plan ``latent [T, A]`` that began as ``start``, with every member's opinion of it."""
     actions = squash(latent)
     outputs = jax.vmap(apply, in_axes=(0, None, None))(params, context, actions)
     return PlanOutput(
         plan=actions,
+        latent=latent,
         loss=loss,
         predicted=jax.tree.map(lambda x: x.mean(axis=0), outputs),
-        score=jax.vmap(plan_error, in_axes=(0, None, None))(outputs.reward, desired_reward, reduction),
-        movement=jnp.abs(actions - squash(init_plan)).max(),
+        score=jax.vmap(judge)(outputs.reward, wishes),
+        disagreement=outputs.reward.std(axis=0).mean(),
+        saturation=(jnp.abs(actions) > 0.95).astype(actions.dtype).mean(),
+        movement=jnp.abs(actions - squash(start)).max(),
     )

@@ -1,0 +1,209 @@
+"""Acting: a plan is deduced before every step, or every few (lines 7-14 of Algorithm 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rgrl_jax import schedules
+from rgrl_jax.algos.rgrl.config import RGRLConfig
+from rgrl_jax.algos.rgrl.parts import Parts, parts
+from rgrl_jax.encoding import SQUASHES, Codec, make_codec, scale
+from rgrl_jax.envs.gradients import unstopped
+from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.planning import make_cem, make_mppi, make_plan_optimizer, plan, sample_plan, shooting, start_noise
+from rgrl_jax.rollout import Policy, View
+from rgrl_jax.types import Array, Episode, History, Key, ModelOutput, PlanOutput, PyTree
+
+
+def plan_noise(episode: Array, config: RGRLConfig) -> Array:
+    """Half-width of the plan's start in an episode: annealed and reset, warm-up episodes not counted."""
+    planned = jnp.maximum(episode - config.warmup_episodes, 0)
+    return schedules.annealed_with_reset(planned, config.plan_noise, config.plan_noise_decay, config.plan_noise_cycle)
+
+
+def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array) -> Policy:
+    """The acting half of the algorithm as a policy for `rollout`; its memory is as `first_view` makes it.
+
+    Args:
+      params: members ``[E, ...]``.
+      config: the config.
+      noise: half-width of the plan's random start.
+      explore: scalar bool; act at random instead of planning.
+    """
+    built = parts(config)
+
+    def policy(key: Key, view: View) -> tuple[Array, PyTree, PyTree]:
+        def explored() -> tuple[Array, PyTree, PyTree]:
+            return random_policy(config, key, view)
+
+        def planned() -> tuple[Array, PyTree, PyTree]:
+            out, info = plan_rows(key, params, view, config, noise, built)
+            steps = jnp.swapaxes(out.plan[:, : config.replan_every], 0, 1)
+            memory = _shifted(out.latent, config.replan_every) if config.plan_warm_start else ()
+            return jax.vmap(jax.vmap(built.codec.decode_action))(steps), info, memory
+
+        return jax.lax.cond(explore, explored, planned)
+
+    return policy
+
+
+def first_view(config: RGRLConfig, num_envs: int) -> dict[str, PyTree]:
+    """The policy's ``memory`` and ``info`` before its first plan: with a warm start an empty plan ``[N, T, A]``."""
+    empty = jnp.zeros((num_envs, config.horizon, parts(config).codec.action_size))
+    return {"memory": empty if config.plan_warm_start else (), "info": nothing_planned(num_envs)}
+
+
+def _shifted(latent: Array, steps: int) -> Array:
+    """The rest of plans ``[N, T, A]`` of which ``steps`` were executed, filled up with 0."""
+    return jnp.pad(latent[:, steps:], ((0, 0), (0, steps), (0, 0)))
+
+
+def random_policy(config: RGRLConfig, key: Key, view: View) -> tuple[Array, PyTree, PyTree]:
+    """Uniform actions ``[M, N, ...]``."""
+    spec = make_spec(config.env_id, config.max_steps)
+    n = view.episode.length.shape[0]
+    codec = make_codec(spec.observation, spec.action, spec.reward_range)
+    steps = jax.random.uniform(key, (config.replan_every, n, codec.action_size), minval=-1.0, maxval=1.0)
+    return jax.vmap(jax.vmap(codec.decode_action))(steps), nothing_planned(n), view.memory
+
+
+def nothing_planned(num_envs: int) -> PyTree:
+    """What a policy reports of a plan, where there was none."""
+    return {"plan_loss": jnp.zeros(num_envs), "plan_movement": jnp.zeros(num_envs)}
+
+
+def _recent(episode: Episode, t: Array, codec: Codec, history_length: int) -> History:
+    """The last ``H`` steps before ``t`` of every environment, encoded: ``[N, H, S]`` and ``[N, H, A]``."""
+    rows = t - history_length + jnp.arange(history_length)
+    known = (rows >= 0)[None, :, None]
+    obs, action = (jnp.swapaxes(x[jnp.maximum(rows, 0)], 0, 1) for x in (episode.obs, episode.action))
+    encode_state = jax.vmap(jax.vmap(lambda o: codec.encode_state(o, jnp.bool_(False))))
+    encode_action = jax.vmap(jax.vmap(codec.encode_action))
+    return History(jnp.where(known, encode_state(obs), -1.0), jnp.where(known, encode_action(action), -1.0))
+
+
+def plan_rows(
+    key: Key, params: PyTree, view: View, config: RGRLConfig, noise: Array, built: Parts
+) -> tuple[PlanOutput, PyTree]:
+    """Plans for ``N`` environments with ``P`` starts each; the member draws are shared by all rows.
+
+    Returns:
+      Of each environment the plan that the ensemble scores best, leaves ``[N, ...]``, and diagnostics ``[N]``.
+    """
+    noise_key, member_key = jax.random.split(key)
+    n, starts = view.episode.length.shape[0], config.plan_starts
+    init_plan = _starts(noise_key, (n, starts, config.horizon, built.codec.action_size), noise, config)
+    if config.plan_warm_start:
+        init_plan = init_plan + view.memory[:, None]
+    dynamics = _true_dynamics if config.dynamics == "environment" else _learned_dynamics
+    rows, split, apply = dynamics(params, view, config, built)
+    planner = _planner(config)
+
+    def one(row: PyTree, init_plan: Array) -> PlanOutput:
+        members, context = split(row)
+        return planner(
+            member_key,
+            members,
+            apply,
+            context,
+            init_plan,
+            iterations=config.plan_iterations,
+            desired_reward=desired_rewards(config),
+            reduction=config.plan_loss_reduction,
+            step_weights=step_weights(config),
+            members=config.plan_members,
+            disagreement=config.plan_disagreement,
+            squash=SQUASHES[config.squash],
+        )
+
+    out = jax.vmap(jax.vmap(one, in_axes=(None, 0)))(rows, init_plan)  # [N, P, ...]
+    best = _judged(out.score, config).argmin(axis=-1) if starts > 1 else jnp.zeros(n, jnp.int32)
+    out = jax.vmap(lambda tried, i: jax.tree.map(lambda x: x[i], tried))(out, best)
+    loss = out.loss[:, -1] if config.plan_iterations else out.score.mean(axis=-1)
+    return out, {"plan_loss": loss, "plan_movement": out.movement}
+
+
+def _starts(key: Key, shape: tuple[int, ...], noise: Array, config: RGRLConfig) -> Array:
+    """Where the plans ``[N, P, T, A]`` start, before the squash: the first of each row is the paper's."""
+    width = jnp.where(jnp.arange(shape[1]) == 0, noise, jnp.maximum(noise, config.plan_spread))
+    law, repeats, color = config.plan_noise_law, config.plan_noise_repeats, config.plan_noise_color
+    return start_noise(key, shape, law=law, repeats=repeats, color=color) * width[:, None, None]
+
+
+def _judged(score: Array, config: RGRLConfig) -> Array:
+    """The ensemble's opinion of plans, from its members' ``[..., E]``."""
+    mean = score.mean(axis=-1)
+    return mean + config.plan_disagreement * score.std(axis=-1) if config.plan_members == "mean" else mean
+
+
+Dynamics = tuple[PyTree, Callable[[PyTree], tuple[PyTree, PyTree]], Callable[..., ModelOutput]]
+"""A pytree with one row per environment, how a row becomes members and context, and the model of both."""
+
+
+def _learned_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Parts) -> Dynamics:
+    """The ensemble's."""
+    _, codec, model = built
+    present = jax.vmap(codec.encode_state, in_axes=(0, None))(view.episode.obs[view.t], jnp.bool_(False))
+    history = _recent(view.episode, view.t, codec, config.history_length)
+    # History runs once per environment step and member: [N, E, ...]
+    memory = jax.vmap(jax.vmap(model.remember, in_axes=(0, None)), in_axes=(None, 0))(params, history)
+
+    def apply(member: PyTree, state: Array, actions: Array) -> ModelOutput:
+        return model.apply(member[0], member[1], state, actions)
+
+    return (memory, present), lambda row: ((params, row[0]), row[1]), apply
+
+
+def _true_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Parts) -> Dynamics:
+    """The environment's own: an oracle, to see how far planning could get. One member, which is always right."""
+    del params, config
+    spec, codec, _ = built
+    key = jax.random.key(0)  # what the oracle foresees of chance
+    env_step = unstopped(spec.step)
+
+    def step(carry: tuple[PyTree, Array], action: Array) -> tuple[tuple[PyTree, Array], ModelOutput]:
+        state, alive = carry
+        obs, state, reward, terminated, _ = env_step(key, state, codec.decode_action(action))
+        reward = scale(jnp.where(alive, reward, 0.0), *spec.reward_range)[None]
+        alive = alive & ~terminated
+        return (state, alive), ModelOutput(reward, codec.encode_state(obs, ~alive))
+
+    def apply(member: PyTree, state: PyTree, actions: Array) -> ModelOutput:
+        del member
+        return jax.lax.scan(step, (state, jnp.bool_(True)), actions)[1]
+
+    return view.env_state, lambda row: (jnp.zeros(1), row), apply
+
+
+def desired_rewards(config: RGRLConfig) -> Array:
+    """What each member is asked for ``[E, 1, 1]``: evenly spread around r*; an oracle is asked for r* itself."""
+    members = 1 if config.dynamics == "environment" else config.ensemble_size
+    place = jnp.linspace(-1.0, 1.0, members) if members > 1 else jnp.zeros(1)
+    return (config.desired_reward + config.desired_reward_spread * place)[:, None, None]
+
+
+def step_weights(config: RGRLConfig) -> Array:
+    """How much the steps of a plan count ``[T]``: all alike, later ones more, or the last alone."""
+    step = jnp.arange(config.horizon)
+    if config.plan_loss_steps == "last":
+        return (step == config.horizon - 1).astype(jnp.float32)
+    return config.plan_loss_growth**step
+
+
+def _planner(config: RGRLConfig) -> Callable[..., PlanOutput]:
+    """`plan` or `sample_plan` with the settings that only one of them has."""
+    if config.planner == "gradient":
+        optimizer = make_plan_optimizer(config.plan_optimizer, config.plan_lr)
+        return partial(plan, optimizer=optimizer, accept=config.plan_accept)
+    moves: dict[str, Any] = {
+        "shooting": lambda: shooting,
+        "cem": lambda: make_cem(config.plan_elites),
+        "mppi": lambda: make_mppi(config.plan_temperature),
+    }
+    move = moves[config.planner]()
+    return partial(sample_plan, move=move, samples=config.plan_samples, spread=config.plan_spread)

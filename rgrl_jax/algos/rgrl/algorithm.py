@@ -1,0 +1,204 @@
+"""Reversal Generative RL, Algorithm 1 of the paper.
+
+An episode: before every step descend the error of predicted against desired rewards on the plan, another
+member drawn in each iteration; execute; then train every member on windows of what happened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from rgrl_jax import learning, replay
+from rgrl_jax.algos.base import Algorithm, Cost, register_algorithm
+from rgrl_jax.algos.rgrl.acting import first_view, make_policy, plan_noise
+from rgrl_jax.algos.rgrl.config import RGRLConfig
+from rgrl_jax.algos.rgrl.learning import begin_learning, learn, learn_count, make_optimizer, remember
+from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
+from rgrl_jax.rollout import Rollout, advance, begin, finish, rollout
+from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
+
+RECENT = 10
+"""Episodes whose mean return counts as the agent's progress."""
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything a run needs to go on; arrays only.
+
+    Attributes:
+      key: the run's key; episode ``i`` uses ``fold_in(key, i)``.
+      params: members ``[E, ...]``.
+      opt_state: their optimiser states ``[E, ...]``.
+      replay: stored steps.
+      returns: of the last episodes, newest last ``[10]``; 0 before the first.
+      episode: episodes finished, scalar int32.
+      env_steps: environment steps taken, scalar int32.
+    """
+
+    key: Key
+    params: PyTree
+    opt_state: PyTree
+    replay: replay.ReplayState
+    returns: Array
+    episode: Array
+    env_steps: Array
+
+
+class Learner(struct.PyTreeNode):
+    """The part of a train state that learning moves."""
+
+    params: PyTree
+    opt_state: PyTree
+    replay: replay.ReplayState
+    loss: Array
+
+
+def init(key: Key, config: RGRLConfig) -> TrainState:
+    """Draws the ensemble and makes an empty replay (lines 1-2)."""
+    spec = parts(config).spec
+    run_key, params_key = jax.random.split(key)
+    params = draw_members(params_key, config)
+    obs, _ = jax.eval_shape(spec.reset, key)
+    action = jax.eval_shape(parts(config).codec.decode_action, jnp.zeros(parts(config).codec.action_size))
+    return TrainState(
+        key=run_key,
+        params=params,
+        opt_state=learning.init(params, make_optimizer(config)),
+        replay=replay.init(obs, action, capacity=config.replay_capacity, dedupe=config.dedupe),
+        returns=jnp.zeros(RECENT),
+        episode=jnp.int32(0),
+        env_steps=jnp.int32(0),
+    )
+
+
+def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
+    """One episode and the learning after it, or within it (lines 3-28)."""
+    keys = jax.random.split(jax.random.fold_in(state.key, state.episode), 4)
+    act_key, reset_key, learn_key, evict_key = keys
+    noise = plan_noise(state.episode, config)
+    learner = Learner(state.params, state.opt_state, state.replay, jnp.zeros(()))
+    if config.learn_every:
+        episode, learner = _act_and_learn(act_key, learn_key, learner, state, noise, config)
+    else:
+        explore = state.episode < config.warmup_episodes
+        episode = _rollout(act_key, state.params, config, noise, explore, config.num_envs)
+        params, opt_state = begin_learning(reset_key, state.params, state.opt_state, state.episode, config)
+        learner = learner.replace(params=params, opt_state=opt_state)
+        learner = _learn(learn_key, learner, episode, episode.length.sum(), state, config)
+
+    returns = episode.episode_return.mean()
+    state = state.replace(
+        params=learner.params,
+        opt_state=learner.opt_state,
+        replay=replay.evict(evict_key, learner.replay, config.max_windows),
+        returns=jnp.append(state.returns[1:], returns),
+        episode=state.episode + 1,
+        env_steps=state.env_steps + episode.length.sum(dtype=jnp.int32),
+    )
+    metrics = Metrics(
+        episode=state.episode,
+        env_steps=state.env_steps,
+        episode_return=returns,
+        episode_length=episode.length.sum(dtype=jnp.int32) // config.num_envs,
+        terminated=episode.terminated.all(),
+        model_loss=learner.loss,
+        plan_loss=episode.info["plan_loss"].mean(),
+        plan_movement=episode.info["plan_movement"].mean(),
+        plan_noise=noise,
+        windows=replay.num_windows(state.replay),
+    )
+    return state, metrics
+
+
+def _rollout(key: Key, params: PyTree, config: RGRLConfig, noise: Array, explore: Array, num_envs: int) -> Episode:
+    """``N`` whole episodes of one ensemble."""
+    policy = make_policy(params, config, noise, explore)
+    return rollout(
+        key, parts(config).spec, policy, num_envs=num_envs, padding=padding(config), **first_view(config, num_envs)
+    )
+
+
+def _learn(
+    key: Key, learner: Learner, episode: Episode, new_steps: Array, state: TrainState, config: RGRLConfig
+) -> Learner:
+    """Adds the episode to the replay as it was before, and learns."""
+    low, high = parts(config).spec.return_range
+    known = jnp.clip(state.episode, 1, RECENT)
+    progress = jnp.clip((state.returns.sum() / known - low) / (high - low), 0.0, 1.0)
+    progress = jnp.where(state.episode == 0, 0.0, progress)
+    memory = remember(state.replay, episode, config)
+    count = learn_count(new_steps, progress, config)
+    return Learner(*learn(key, learner.params, learner.opt_state, memory, config, count))
+
+
+def _act_and_learn(
+    act_key: Key, learn_key: Key, learner: Learner, state: TrainState, noise: Array, config: RGRLConfig
+) -> tuple[Episode, Learner]:
+    """One episode, interrupted every ``learn_every`` steps to learn from all that happened so far."""
+    spec, pad = parts(config).spec, padding(config)
+    explore = state.episode < config.warmup_episodes
+
+    def policy(learner: Learner) -> Any:
+        return make_policy(learner.params, config, noise, explore)
+
+    def running(carry: tuple[Rollout, Learner]) -> Array:
+        return ~jnp.all(carry[0].episode.terminated | carry[0].episode.truncated)
+
+    def act_then_learn(carry: tuple[Rollout, Learner]) -> tuple[Rollout, Learner]:
+        before, learner = carry
+        now = advance(before, spec, policy(learner), until=before.t + config.learn_every, padding=pad)
+        new_steps = now.episode.length.sum() - before.episode.length.sum()
+        key = jax.random.fold_in(learn_key, now.t)
+        return now, _learn(key, learner, finish(now), new_steps, state, config)
+
+    known = first_view(config, config.num_envs)
+    started = begin(act_key, spec, policy(learner), num_envs=config.num_envs, padding=pad, **known)
+    done, learner = jax.lax.while_loop(running, act_then_learn, (started, learner))
+    return finish(done), learner
+
+
+def play(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> Episode:
+    """Plays ``N`` noiseless episodes of the frozen agent, the member draws shared among them."""
+    config = config.replace(padding="virtual")
+    return _rollout(key, state.params, config, jnp.float32(0.0), jnp.bool_(False), num_episodes)
+
+
+def describe(config: RGRLConfig) -> Cost:
+    """Counts what a run costs; nothing compiles."""
+    config.validate()
+    spec = parts(config).spec
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    members = jax.eval_shape(partial(draw_members, config=config), key)
+    count = sum(x.size for x in jax.tree.leaves(members)) // config.ensemble_size
+    state = jax.eval_shape(partial(init, config=config), key)
+    passes = 4 if config.planner == "gradient" else 2 * config.plan_samples  # operations per weight
+    model_steps = config.plan_starts * config.plan_iterations * config.horizon
+    if config.plan_members == "mean":
+        model_steps *= config.ensemble_size
+    samples = config.ensemble_size * config.learn_iterations * config.learn_batch * config.horizon
+    planned = max(config.episodes - config.warmup_episodes, 0) * config.num_envs
+    steps = config.episodes * config.num_envs * spec.max_steps
+    learned = steps if config.learn_law == "per_step" else config.episodes
+    if config.learn_every and config.learn_law != "per_step":
+        learned *= -(-spec.max_steps // config.learn_every)
+    return Cost(
+        env_id=config.env_id,
+        episodes=config.episodes,
+        max_env_steps=steps,
+        plans=planned * -(-spec.max_steps // config.replan_every),
+        updates=learned * config.learn_iterations,
+        parameters=count,
+        plan_flops=passes * count * model_steps,
+        learn_flops=6 * count * samples * learned // config.episodes,
+        state_bytes=sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
+        settings={field.name: getattr(config, field.name) for field in dataclasses.fields(config)},
+    )
+
+
+ALGORITHM = Algorithm(init, step, play, describe)
+register_algorithm("rgrl", RGRLConfig, ALGORITHM)

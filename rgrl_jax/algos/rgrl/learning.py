@@ -1,0 +1,200 @@
+"""Learning: what happened is stored, and every member trained on windows of it (lines 16-27 of Algorithm 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rgrl_jax import learning, replay
+from rgrl_jax.algos.rgrl.config import RGRLConfig
+from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
+from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.types import Array, Episode, Key, PyTree, Scalar, Window
+
+
+def remember(memory: replay.ReplayState, episode: Episode, config: RGRLConfig) -> replay.ReplayState:
+    """Stores every episode and drops duplicate windows (lines 16, 19, 20)."""
+    codec = parts(config).codec
+    targets = reward_targets(episode, config)
+    resolution = config.resolution if config.dedupe == "similar" else None
+
+    def store(memory: replay.ReplayState, n: Array) -> tuple[replay.ReplayState, None]:
+        first, length = memory.cursor, episode.length[n]
+        obs, action, target = (x[:, n] for x in (episode.obs, episode.action, targets))
+        memory = replay.add(memory, obs, action, target, length, episode.terminated[n], padding(config))
+        memory = replay.drop_duplicates(memory, first, length, codec, resolution=resolution, **_shape(config))
+        return memory, None
+
+    memory = jax.lax.scan(store, memory, jnp.arange(episode.length.shape[0]))[0]
+    return replay.balance(memory, codec, config.resolution) if config.replay == "balanced" else memory
+
+
+def _shape(config: RGRLConfig) -> dict[str, int]:
+    """What a window is cut by."""
+    return {"history_length": config.history_length, "horizon": config.horizon, "padding": padding(config)}
+
+
+def reward_targets(episode: Episode, config: RGRLConfig) -> Array:
+    """What the model learns as reward, a value per row of the episode and environment ``[L + 1, N]``.
+
+    ``"to_go"``: a discounted average of the rewards to come, ``g_t = (1 - gamma) r_t + gamma g_{t+1}``, so gamma = 0
+    is the paper's reward per step; ``"running"``: the sum so far, the reward of the step included. Past a terminal
+    state rewards are 0, or with the reference's signals what the end showed; past a time limit they are taken to
+    go on as they last were.
+    """
+    rewards, length = episode.reward, episode.length
+    row = jnp.arange(rewards.shape[0])[:, None]
+    stored = length + jnp.where(episode.terminated, padding(config), 0)
+    rewards, shown_at_end = _signals(episode, config)
+    lane = jnp.arange(length.shape[0])
+    if config.reward_target == "running":
+        total = jnp.cumsum(rewards, axis=0)
+        return jnp.where(row < stored, total, total[stored - 1, lane])
+    final = rewards[stored - 1, lane]
+    tail = final if shown_at_end else jnp.where(episode.terminated, 0.0, final)
+    gamma = config.reward_discount
+
+    def back(after: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        reward, t = now
+        target = jnp.where(t < stored, (1.0 - gamma) * reward + gamma * after, tail)
+        return target, target
+
+    return jax.lax.scan(back, tail, (rewards, row[:, 0]), reverse=True)[1]
+
+
+def _signals(episode: Episode, config: RGRLConfig) -> tuple[Array, bool]:
+    """Rewards ``[L + 1, N]`` as the model is shown them, and whether the last one holds on past the end."""
+    spec = make_spec(config.env_id, config.max_steps)
+    rewards, length = episode.reward, episode.length
+    row = jnp.arange(rewards.shape[0])[:, None]
+    ended = (row >= length - 1) & episode.terminated
+    if config.zero_terminal_reward:
+        rewards = jnp.where(ended, 0.0, rewards)
+    if config.signals != "reference" or spec.reference is None:
+        return rewards, False
+    next_obs = jnp.concatenate([episode.obs[1:], episode.obs[-1:]])
+    shown = jax.vmap(jax.vmap(spec.reference.reward))(rewards, next_obs, ended)
+    stored = length + jnp.where(episode.terminated, padding(config), 0)
+    return jnp.where(row < stored, shown, 0.0), True
+
+
+def make_optimizer(config: RGRLConfig) -> Any:
+    """The optimiser of the weights."""
+    return learning.make_optimizer(config.optimizer, config.learning_rate, config.clip_norm, config.weight_decay)
+
+
+def begin_learning(
+    key: Key, params: PyTree, opt_state: PyTree, episode: Array, config: RGRLConfig
+) -> tuple[PyTree, PyTree]:
+    """The weights and optimiser states that learning after ``episode`` starts from: the present or new ones.
+
+    What an ensemble learnt from its first few steps stays with it and biases all that comes after; one that
+    is drawn anew and trained on the whole replay is free of that (Nikishin et al. 2022, "primacy bias").
+    """
+    if not config.reset_every:
+        return params, opt_state
+
+    def fresh() -> tuple[PyTree, PyTree]:
+        drawn = draw_members(key, config)
+        return drawn, learning.init(drawn, make_optimizer(config))
+
+    return jax.lax.cond((episode + 1) % config.reset_every == 0, fresh, lambda: (params, opt_state))
+
+
+def learn_count(new_steps: Scalar, progress: Scalar, config: RGRLConfig) -> Scalar:
+    """Updates of each member: fixed, for every new environment step, or more the nearer returns come to the best.
+
+    Args:
+      new_steps: environment steps since the last learning.
+      progress: mean of the last returns on the environment's scale, 0..1.
+      config: the config.
+    """
+    if config.learn_law == "per_step":
+        return jnp.asarray(config.learn_iterations * new_steps, jnp.int32)
+    if config.learn_law == "ramp":
+        return 1 + jnp.floor((config.learn_iterations - 1) * progress).astype(jnp.int32)
+    return config.learn_iterations
+
+
+def learn(
+    key: Key,
+    params: PyTree,
+    opt_state: PyTree,
+    memory: replay.ReplayState,
+    config: RGRLConfig,
+    count: Scalar | None = None,
+) -> tuple[PyTree, PyTree, replay.ReplayState, Array]:
+    """Trains every member on its own draws, ``count`` times or as the config says (lines 21-26).
+
+    Returns:
+      New params, optimiser state and replay (priorities may have moved), and the mean loss.
+    """
+    model = parts(config).model
+    optimizer = make_optimizer(config)
+
+    def iterate(i: Array, carry: tuple[PyTree, PyTree, replay.ReplayState, Array]) -> Any:
+        params, opt_state, memory, total = carry
+        draw_key, window_key, dropout_key = jax.random.split(jax.random.fold_in(key, i), 3)
+        rows = draw_rows(draw_key, params, memory, config)
+        windows = _sample_windows(window_key, memory, rows, config)
+        params, opt_state, loss, errors = learning.update(
+            model,
+            optimizer,
+            params,
+            opt_state,
+            windows,
+            config.state_weight,
+            loss=config.loss,
+            teacher_forcing=config.teacher_forcing,
+            dropout_key=dropout_key if config.dropout else None,
+        )
+        if config.replay == "priority":
+            memory = memory.replace(weight=memory.weight.at[rows].set(_priority(errors, config)))
+        return params, opt_state, memory, total + loss.mean()
+
+    count = config.learn_iterations if count is None else count
+    carry = (params, opt_state, memory, jnp.zeros(()))
+    params, opt_state, memory, total = jax.lax.fori_loop(0, count, iterate, carry)
+    return params, opt_state, memory, total / count
+
+
+def _priority(errors: Array, config: RGRLConfig) -> Array:
+    """Priority of windows from their summed squared reward errors; never 0, which would mean "no window"."""
+    return jnp.maximum((errors + 1e-10) ** config.priority_exponent, jnp.finfo(jnp.float32).tiny)
+
+
+def draw_rows(key: Key, params: PyTree, memory: replay.ReplayState, config: RGRLConfig) -> Array:
+    """Where the windows of the next update start, ``[E, B]``."""
+    _, codec, model = parts(config)
+    shape = (config.ensemble_size, config.learn_batch)
+    if config.replay != "priority" or config.priority_refresh == "sampled":
+        return replay.draw(key, memory.weight, shape)
+
+    def refreshed(member: PyTree) -> Array:
+        def error(row: Array) -> Array:
+            window = replay.window(memory, row, codec, **_shape(config))
+            errors = learning.window_errors(model, member, window, teacher_forcing=config.teacher_forcing)
+            return errors.summed_reward
+
+        errors = jax.lax.map(error, jnp.arange(memory.weight.shape[0]), batch_size=256)
+        return jnp.where(memory.weight > 0, _priority(errors, config), 0.0)
+
+    keys = jax.random.split(key, config.ensemble_size)
+    return jax.vmap(lambda k, weight: replay.draw(k, weight, shape[1:]))(keys, jax.vmap(refreshed)(params))
+
+
+def _sample_windows(key: Key, memory: replay.ReplayState, rows: Array, config: RGRLConfig) -> Window:
+    """Windows that start at ``rows [E, B]``, with free actions past the end and noise: ``[E, B, ...]``."""
+    codec = parts(config).codec
+
+    def one(key: Key, row: Array) -> Window:
+        free_key, action_key, state_key = jax.random.split(key, 3)
+        window = replay.window(memory, row, codec, **_shape(config))
+        actions = replay.free_actions(free_key, memory, row, window.actions)
+        shrink = 1.0 - config.action_noise * jax.random.uniform(action_key, actions.shape)
+        blur = config.state_noise * jax.random.normal(state_key, window.present.shape)
+        return window.replace(actions=actions * shrink, present=window.present + blur)
+
+    return jax.vmap(jax.vmap(one))(jax.random.split(key, rows.shape), rows)

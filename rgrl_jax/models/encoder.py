@@ -1,0 +1,36 @@
+"""How a state becomes part of a token: one map of the vector, or convolutions over the image in it."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from rgrl_jax.types import Array
+
+ENCODERS = ("dense", "conv")
+
+
+class Conv(nn.Module):
+    """Two convolutions of 3 x 3 over an image, then one map to the token; what is not image goes there directly.
+
+    Attributes:
+      image_shape: ``(height, width)`` or ``(height, width, channels)`` of the leading entries of a state.
+      width: ``d``, features of a token.
+      channels: of both convolutions.
+    """
+
+    image_shape: tuple[int, ...]
+    width: int
+    channels: int = 16
+
+    @nn.compact
+    def __call__(self, state: Array) -> Array:
+        """``[..., S]`` to ``[..., d]``."""
+        height, width, depth = (*self.image_shape, 1)[:3]
+        image, rest = jnp.split(state, [height * width * depth], axis=-1)
+        x = image.reshape(*state.shape[:-1], height, width, depth)
+        for layer in range(2):
+            x = jax.nn.relu(nn.Conv(self.channels, (3, 3), name=f"conv_{layer}")(x))
+        x = jnp.concatenate([x.reshape(*state.shape[:-1], -1), rest], axis=-1)
+        return nn.Dense(self.width, use_bias=False, name="dense")(x)

@@ -1,0 +1,176 @@
+"""Causal decoder cores with a cache, and the hybrids whose attention maps are recurrent (spec part e)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from rgrl_jax.models.frame import draw_matrices, register_core
+from rgrl_jax.models.recurrent import CELLS, draw_recurrent
+from rgrl_jax.types import Array, PyTree
+
+QUERY, KEY, VALUE, OUTPUT = range(4)
+
+
+class Cache(struct.PyTreeNode):
+    """What a decoder keeps of the tokens read so far.
+
+    Attributes:
+      rows: keys and values ``[layers, 2, rows, d]``; rows not read yet are 0.
+      carry: of the recurrent maps of a hybrid, leaves ``[layers, 4, d]``; else empty.
+      count: tokens read, scalar int32.
+    """
+
+    rows: Array
+    carry: PyTree
+    count: Array
+
+
+def sinusoid(rows: int, width: int, law: str = "standard") -> np.ndarray:
+    """Fixed positions ``[rows, d]``: sine in the even columns, cosine in the odd ones.
+
+    Args:
+      rows: positions.
+      width: ``d``.
+      law: ``"standard"``, position / 10000^(i / d) for the even column i, or ``"paper"``, which doubles the
+        exponent as the authors' code does.
+    """
+    even = np.arange(0, width, 2)
+    angle = np.arange(rows)[:, None] / 10000.0 ** ((2 if law == "paper" else 1) * even / width)
+    table = np.zeros((rows, width))
+    table[:, 0::2], table[:, 1::2] = np.sin(angle), np.cos(angle)[:, : width // 2]
+    return table
+
+
+class Decoder(nn.Module):
+    """Pre-norm blocks of causal attention and a feed-forward part.
+
+    Attributes:
+      width: ``d``.
+      layers: blocks.
+      heads: attention heads; divides ``d``.
+      mixer: the maps to queries, keys, values and output: ``"linear"``, or one cell each that runs along the
+        tokens, ``"rnn"``, ``"gru"`` or ``"lstm"``.
+      use_bias: biases in all maps.
+      positions: see `sinusoid`.
+      feed_forward: ``"gelu"``, two maps with a width of 4 d between them, or the reference's single ``"linear"`` map.
+      initializer: of the linear maps, by name.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mixer: str = "linear"
+    use_bias: bool = True
+    positions: str = "standard"
+    feed_forward: str = "gelu"
+    initializer: str = "xavier_normal"
+
+    def setup(self) -> None:
+        """Makes the weights; linen calls this."""
+        d, layers, draw = self.width, self.layers, draw_matrices(self.initializer)
+        if self.mixer == "linear":
+            self.maps = self.param("maps", draw, (layers, 4, d, d))
+            self.map_bias = self._bias("map_bias", (layers, 4, d))
+        else:
+            shape = (layers, 4, d, CELLS[self.mixer].gates * d)
+            self.input_weights = self.param("input_weights", draw_recurrent, shape)
+            self.hidden_weights = self.param("hidden_weights", draw_recurrent, shape)
+            self.gate_bias = self._bias("gate_bias", (layers, 4, 2, shape[-1]))
+        wide = d if self.feed_forward == "linear" else 4 * d
+        self.feed_in = self.param("feed_in", draw, (layers, d, wide))
+        self.feed_in_bias = self._bias("feed_in_bias", (layers, wide))
+        if self.feed_forward != "linear":
+            self.feed_out = self.param("feed_out", draw, (layers, wide, d))
+            self.feed_out_bias = self._bias("feed_out_bias", (layers, d))
+        self.gain = self.param("gain", nn.initializers.ones, (2 * layers + 1, d))
+        self.offset = self.param("offset", nn.initializers.zeros, (2 * layers + 1, d))
+
+    def _bias(self, name: str, shape: tuple[int, ...]) -> Array:
+        return self.param(name, nn.initializers.zeros, shape) if self.use_bias else jnp.zeros(shape)
+
+    def start(self) -> Cache:
+        """An empty cache."""
+        dtype = self.gain.dtype
+        carry = () if self.mixer == "linear" else CELLS[self.mixer].start((self.layers, 4, self.width), dtype)
+        return Cache(jnp.zeros((self.layers, 2, 0, self.width), dtype), carry, jnp.int32(0))
+
+    def extend(self, memory: Cache, n: int) -> Cache:
+        """The same cache with ``n`` more empty rows."""
+        return memory.replace(rows=jnp.pad(memory.rows, ((0, 0), (0, 0), (0, n), (0, 0))))
+
+    def sweep(self, memory: Cache, tokens: Array) -> tuple[Cache, Array]:
+        """Reads ``tokens [n, d]`` in one pass; the cache must have room for them."""
+        table = jnp.asarray(sinusoid(memory.rows.shape[2], self.width, self.positions), tokens.dtype)
+        x = tokens + jax.lax.dynamic_slice_in_dim(table, memory.count, len(tokens))
+        caches, carries = [], []
+        for layer in range(self.layers):
+            carry = jax.tree.map(lambda c, i=layer: c[i], memory.carry)
+            y = self._norm(2 * layer, x)
+            carry, query = self._map(layer, QUERY, carry, y)
+            carry, key = self._map(layer, KEY, carry, y)
+            carry, value = self._map(layer, VALUE, carry, y)
+            rows = jnp.stack([key, value])
+            rows = jax.lax.dynamic_update_slice_in_dim(memory.rows[layer], rows, memory.count, axis=1)
+            carry, mixed = self._map(layer, OUTPUT, carry, self._attend(query, rows, memory.count))
+            caches.append(rows)
+            carries.append(carry)
+            x = x + mixed
+            x = x + self._feed(layer, self._norm(2 * layer + 1, x))
+        carry = jax.tree.map(lambda *c: jnp.stack(c), *carries)
+        return Cache(jnp.stack(caches), carry, memory.count + len(tokens)), self._norm(2 * self.layers, x)
+
+    def _norm(self, i: int, x: Array) -> Array:
+        x = x - x.mean(axis=-1, keepdims=True)
+        return x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + 1e-5) * self.gain[i] + self.offset[i]
+
+    def _map(self, layer: int, which: int, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
+        """One of the four maps ``[n, d] -> [n, d]``; a recurrent one moves its part of the carry ``[4, d]``."""
+        if self.mixer == "linear":
+            return carry, x @ self.maps[layer, which] + self.map_bias[layer, which]
+        cell = CELLS[self.mixer]
+        weights = (w[layer, which] for w in (self.input_weights, self.hidden_weights, self.gate_bias))
+        step = partial(cell.step, *weights)
+
+        def along(one: PyTree, row: Array) -> tuple[PyTree, Array]:
+            one = step(one, row)
+            return one, cell.output(one)
+
+        one = jax.tree.map(lambda c: c[which], carry)
+        if len(x) > 1:
+            one, out = jax.lax.scan(along, one, x)
+        else:
+            one, out = along(one, x[0])
+            out = out[None]
+        return jax.tree.map(lambda c, new: c.at[which].set(new), carry, one), out
+
+    def _attend(self, query: Array, rows: Array, count: Array) -> Array:
+        """Attention of ``query [n, d]`` to all rows up to its own, ``rows [2, rows, d]``."""
+        n, size = len(query), self.width // self.heads
+        query, key, value = (x.reshape(-1, self.heads, size) for x in (query, rows[0], rows[1]))
+        scores = jnp.einsum("nhs,rhs->hnr", query, key) * size**-0.5
+        seen = jnp.arange(len(key)) <= count + jnp.arange(n)[:, None]
+        shares = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
+        return jnp.einsum("hnr,rhs->nhs", shares, value).reshape(n, self.width)
+
+    def _feed(self, layer: int, x: Array) -> Array:
+        x = x @ self.feed_in[layer] + self.feed_in_bias[layer]
+        if self.feed_forward == "linear":
+            return x
+        return jax.nn.gelu(x) @ self.feed_out[layer] + self.feed_out_bias[layer]
+
+
+def _make(mixer: str, config: Any) -> Decoder:
+    sizes = (config.width, config.layers, config.heads)
+    return Decoder(*sizes, mixer, config.use_bias, config.positions, config.feed_forward, config.initializer)
+
+
+register_core("td", partial(_make, "linear"))
+for _cell in CELLS:
+    register_core(f"{_cell}_td", partial(_make, _cell))
