@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from tiny import TINY
 
 import rgrl_jax as rgrl
@@ -25,16 +24,6 @@ SIZES = {
     "reset_every": 0,
 }
 KINDS = {"discrete": "CartPole-v1", "continuous": "Pendulum-v1", "image": "Catch-bsuite"}
-
-
-@pytest.fixture(autouse=True)
-def uncached():
-    """No program here is compiled twice, and writing the largest of them to the cache has crashed XLA."""
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
-    compilation_cache.reset_cache()
 
 
 @pytest.mark.parametrize("kind", KINDS)

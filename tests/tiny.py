@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.experimental.compilation_cache import compilation_cache
 
 import rgrl_jax as rgrl
 from rgrl_jax.algos import config as fields
@@ -42,25 +41,18 @@ SCRATCH = Path(tempfile.mkdtemp(prefix="rgrl_tests_"))
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
-def _compile_less():
-    """Equal programs compile once per test session, and in half the time, since the runs are too short to gain from
-    optimised code; also in child processes, which inherit the environment.
+def _compile_quickly():
+    """Programs compile in half the time, since the runs are too short to gain from optimised code.
+
+    Child processes inherit it through the environment. Nothing is cached on disk: writing programs compiled like
+    this to jax's cache crashes now and then.
     """
-    if jax.config.jax_compilation_cache_dir:
-        return
-    settings = {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(SCRATCH / "compiled"),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": 0,
-    }
-    for name, value in settings.items():
+    for name, value in {"jax_disable_most_optimizations": True, "jax_enable_compilation_cache": False}.items():
         jax.config.update(name, value)
         os.environ[name.upper()] = str(value)
-    compilation_cache.reset_cache()
 
 
-_compile_less()
+_compile_quickly()
 
 
 def tiny_config(**overrides):
