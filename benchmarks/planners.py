@@ -46,7 +46,6 @@ SETTINGS = {
         "plan_iterations": 1,
         "plan_samples": 6,
         "plan_members": "mean",
-        "plan_elites": 2,
     },
     "cem": {"planner": "cem", "plan_iterations": 3, "plan_samples": 10, "plan_elites": 3},
     "mppi": {"planner": "mppi", "plan_iterations": 3, "plan_samples": 10},

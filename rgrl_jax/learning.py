@@ -21,9 +21,19 @@ class Errors(NamedTuple):
     summed_reward: Array
 
 
-_COUPLED = ("adam", "sgd", "adabelief", "adagrad", "adamax", "nadam", "radam", "rmsprop", "yogi")
-_DECOUPLED = ("adamw", "lamb", "lion")
-OPTIMIZERS = _COUPLED + _DECOUPLED
+_COUPLED = {
+    "adam": optax.adam,
+    "sgd": optax.sgd,
+    "adabelief": optax.adabelief,
+    "adagrad": optax.adagrad,
+    "adamax": optax.adamax,
+    "nadam": optax.nadam,
+    "radam": optax.radam,
+    "rmsprop": optax.rmsprop,
+    "yogi": optax.yogi,
+}
+_DECOUPLED = {"adamw": optax.adamw, "lamb": optax.lamb, "lion": optax.lion}
+OPTIMIZERS = (*_COUPLED, *_DECOUPLED)
 
 
 def make_optimizer(
@@ -36,9 +46,8 @@ def make_optimizer(
     """
     clip = optax.clip_by_global_norm(clip_norm)
     if name in _DECOUPLED:
-        return optax.chain(clip, getattr(optax, name)(learning_rate, weight_decay=weight_decay))
-    known = {coupled: getattr(optax, coupled) for coupled in _COUPLED}
-    return optax.chain(clip, optax.add_decayed_weights(weight_decay), known[name](learning_rate))
+        return optax.chain(clip, _DECOUPLED[name](learning_rate, weight_decay=weight_decay))
+    return optax.chain(clip, optax.add_decayed_weights(weight_decay), _COUPLED[name](learning_rate))
 
 
 def _cross_entropy(predicted: Array, target: Array) -> Array:

@@ -114,4 +114,5 @@ def test_diagnostics():
 def test_more_elites_than_samples_are_refused():
     """The sentence names both."""
     with pytest.raises(ValueError, match="plan_elites = 9 must be at most plan_samples = 8"):
-        rgrl.RGRLConfig(plan_samples=8, plan_elites=9).validate()
+        rgrl.RGRLConfig(planner="cem", plan_samples=8, plan_elites=9).validate()
+    rgrl.RGRLConfig(planner="shooting", plan_samples=8, plan_elites=9).validate()

@@ -131,7 +131,7 @@ def _check_field(name: str, value: Any, rule: Any) -> None:
         if not rule["least"] <= value <= rule["most"]:
             raise ValueError(f"{name} = {value} must be finite and in {rule['least']:g}..{rule['most']:g}")
     elif "high" in rule:
-        if isinstance(value, jax.core.Tracer) or type(value) is object:  # traced, or a placeholder of jax's
+        if is_traced(value):
             return
         low, high = rule["low"], rule["high"]
         entries = np.asarray(value)
@@ -142,11 +142,9 @@ def _check_field(name: str, value: Any, rule: Any) -> None:
             raise ValueError(f"{name} = {value} must be finite and {allowed}")
 
 
-def known(value: Any) -> float | None:
-    """The largest size of a number's entries, or None if it is traced."""
-    if isinstance(value, jax.core.Tracer) or type(value) is object:
-        return None
-    return float(np.abs(np.asarray(value)).max())
+def is_traced(value: Any) -> bool:
+    """Whether a number has no value yet: it is traced, or a placeholder of jax's."""
+    return isinstance(value, jax.core.Tracer) or type(value) is object
 
 
 def check_names(config_type: type, names: Iterable[str]) -> None:

@@ -63,13 +63,7 @@ def spec_from_gymnax(
     def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
         obs, state, reward, terminated, _ = env.step_env(key, state, action, params)
         truncated = jnp.asarray(env.is_truncated(state, params)) & ~jnp.asarray(terminated)
-        return (
-            cast(obs),
-            state,
-            jnp.asarray(reward, jnp.float32),
-            jnp.asarray(terminated),
-            truncated,
-        )
+        return cast(obs), state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated), truncated
 
     return EnvSpec(
         env_id=env_id,

@@ -12,7 +12,16 @@ import optax
 from rgrl_jax import ensemble
 from rgrl_jax.types import Array, Deduction, Key, PyTree, Scalar
 
-PLAN_OPTIMIZERS = ("adam", "sgd", "normalized")
+
+def _normalized(learning_rate: Scalar) -> optax.GradientTransformation:
+    return optax.chain(optax.normalize_by_update_norm(eps=1e-30), optax.scale_by_learning_rate(learning_rate))
+
+
+PLAN_OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adam": optax.adam,
+    "sgd": optax.sgd,
+    "normalized": _normalized,
+}
 
 
 def make_plan_optimizer(name: str, learning_rate: Scalar) -> optax.GradientTransformation:
@@ -23,9 +32,7 @@ def make_plan_optimizer(name: str, learning_rate: Scalar) -> optax.GradientTrans
         norm, so that a step is beta long however flat the error is.
       learning_rate: beta.
     """
-    if name == "normalized":
-        return optax.chain(optax.normalize_by_update_norm(eps=1e-30), optax.scale_by_learning_rate(learning_rate))
-    return {"sgd": optax.sgd, "adam": optax.adam}[name](learning_rate)
+    return PLAN_OPTIMIZERS[name](learning_rate)
 
 
 def descend(

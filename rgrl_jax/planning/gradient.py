@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -81,10 +82,10 @@ def plan(
       A `PlanOutput`; diagnostics that nobody reads are not computed under ``jit``.
     """
     wishes = per_member(desired_reward, params)
+    judge = partial(plan_error, reduction=reduction, step_weights=step_weights)
 
     def error(member: tuple[PyTree, Array], latent: Array) -> Array:
-        predicted = apply(member[0], context, squash(latent)).reward
-        return plan_error(predicted, member[1], reduction, step_weights)
+        return judge(apply(member[0], context, squash(latent)).reward, member[1])
 
     latent, loss = descend(
         key,
@@ -97,10 +98,6 @@ def plan(
         disagreement=disagreement,
         accept=accept,
     )
-
-    def judge(predicted: Array, wish: Array) -> Array:
-        return plan_error(predicted, wish, reduction, step_weights)
-
     return summarise(params, wishes, apply, context, latent, init_plan, squash, loss, judge)
 
 
@@ -121,7 +118,19 @@ def summarise(
     loss: Array,
     judge: Callable[[Array, Array], Array],
 ) -> PlanOutput:
-    """A finished plan ``latent [T, A]`` that began as ``start``, with every member's opinion of it."""
+    """A finished plan ``latent [T, A]`` that began as ``start [T, A]``, with every member's opinion of it.
+
+    Args:
+      params: stacked members ``[E, ...]``.
+      wishes: desired rewards ``[E, ...]``, see `per_member`.
+      apply: the model.
+      context: what it takes beside the actions.
+      latent: the plan before the squash.
+      start: where it started, likewise.
+      squash: turns both into actions.
+      loss: errors on the way ``[K]``.
+      judge: ``(predicted rewards [T, R], wish) -> error``.
+    """
     actions = squash(latent)
     outputs = jax.vmap(apply, in_axes=(0, None, None))(params, context, actions)
     return PlanOutput(

@@ -7,6 +7,7 @@ by the ensemble and move the mean; they differ in how.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -75,15 +76,13 @@ def sample_plan(
       iterations: ``K``. The budget is ``iterations * samples`` model rollouts forward, where gradient planning
         takes ``iterations`` forward and backward.
       samples: plans per iteration ``P``, the present mean one of them.
-      spread: standard deviation of the first draws around ``init_plan``, before the squash.
+      spread: standard deviation of the first draws around ``init_plan [T, A]``, before the squash.
 
     Returns:
       A `PlanOutput` of the last mean.
     """
     wishes = per_member(desired_reward, params)
-
-    def judge(predicted: Array, wish: Array) -> Array:
-        return plan_error(predicted, wish, reduction, step_weights)
+    judge = partial(plan_error, reduction=reduction, step_weights=step_weights)
 
     def error(member: tuple[PyTree, Array], latent: Array) -> Array:
         return judge(apply(member[0], context, squash(latent)).reward, member[1])

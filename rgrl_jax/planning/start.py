@@ -15,7 +15,7 @@ def color_noise(white: Array, exponent: float) -> Array:
     """Correlates white noise ``[..., T, A]`` in time so that its power falls as ``frequency ** -exponent``.
 
     Independent noise cancels itself out over a plan, so that a car never leaves its valley; coloured noise holds
-    on (Pinneri et al. 2020, "iCEM"). The variance over many plans stays what it was.
+    on (Pinneri et al. 2020, "iCEM"). Same shape; the variance over many plans stays what it was.
     """
     horizon = white.shape[-2]
     frequency = jnp.maximum(jnp.fft.rfftfreq(horizon), 1.0 / horizon)  # the mean falls in with the slowest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,8 @@ import jax.numpy as jnp
 from rgrl_jax import schedules
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.parts import Parts, parts
-from rgrl_jax.encoding import SQUASHES, Codec, make_codec, scale
+from rgrl_jax.encoding import SQUASHES, Codec, scale
 from rgrl_jax.envs.gradients import unstopped
-from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.planning import make_cem, make_mppi, make_plan_optimizer, plan, sample_plan, shooting, start_noise
 from rgrl_jax.rollout import Policy, View
 from rgrl_jax.types import Array, Episode, History, Key, ModelOutput, PlanOutput, PyTree
@@ -32,14 +30,14 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
     Args:
       params: members ``[E, ...]``.
       config: the config.
-      noise: half-width of the plan's random start.
+      noise: half-width of the plan's random start, scalar.
       explore: scalar bool; act at random instead of planning.
     """
     built = parts(config)
 
     def policy(key: Key, view: View) -> tuple[Array, PyTree, PyTree]:
         def explored() -> tuple[Array, PyTree, PyTree]:
-            return random_policy(config, key, view)
+            return _explore(key, view, config, built.codec)
 
         def planned() -> tuple[Array, PyTree, PyTree]:
             out, info = plan_rows(key, params, view, config, noise, built)
@@ -55,7 +53,7 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
 def first_view(config: RGRLConfig, num_envs: int) -> dict[str, PyTree]:
     """The policy's ``memory`` and ``info`` before its first plan: with a warm start an empty plan ``[N, T, A]``."""
     empty = jnp.zeros((num_envs, config.horizon, parts(config).codec.action_size))
-    return {"memory": empty if config.plan_warm_start else (), "info": nothing_planned(num_envs)}
+    return {"memory": empty if config.plan_warm_start else (), "info": _nothing_planned(num_envs)}
 
 
 def _shifted(latent: Array, steps: int) -> Array:
@@ -63,17 +61,15 @@ def _shifted(latent: Array, steps: int) -> Array:
     return jnp.pad(latent[:, steps:], ((0, 0), (0, steps), (0, 0)))
 
 
-def random_policy(config: RGRLConfig, key: Key, view: View) -> tuple[Array, PyTree, PyTree]:
+def _explore(key: Key, view: View, config: RGRLConfig, codec: Codec) -> tuple[Array, PyTree, PyTree]:
     """Uniform actions ``[M, N, ...]``."""
-    spec = make_spec(config.env_id, config.max_steps)
     n = view.episode.length.shape[0]
-    codec = make_codec(spec.observation, spec.action, spec.reward_range)
     steps = jax.random.uniform(key, (config.replan_every, n, codec.action_size), minval=-1.0, maxval=1.0)
-    return jax.vmap(jax.vmap(codec.decode_action))(steps), nothing_planned(n), view.memory
+    return jax.vmap(jax.vmap(codec.decode_action))(steps), _nothing_planned(n), view.memory
 
 
-def nothing_planned(num_envs: int) -> PyTree:
-    """What a policy reports of a plan, where there was none."""
+def _nothing_planned(num_envs: int) -> PyTree:
+    """What a policy reports of plans ``[N]``, where there was none."""
     return {"plan_loss": jnp.zeros(num_envs), "plan_movement": jnp.zeros(num_envs)}
 
 
@@ -200,10 +196,9 @@ def _planner(config: RGRLConfig) -> Callable[..., PlanOutput]:
     if config.planner == "gradient":
         optimizer = make_plan_optimizer(config.plan_optimizer, config.plan_lr)
         return partial(plan, optimizer=optimizer, accept=config.plan_accept)
-    moves: dict[str, Any] = {
-        "shooting": lambda: shooting,
-        "cem": lambda: make_cem(config.plan_elites),
-        "mppi": lambda: make_mppi(config.plan_temperature),
+    moves = {
+        "shooting": shooting,
+        "cem": make_cem(config.plan_elites),
+        "mppi": make_mppi(config.plan_temperature),
     }
-    move = moves[config.planner]()
-    return partial(sample_plan, move=move, samples=config.plan_samples, spread=config.plan_spread)
+    return partial(sample_plan, move=moves[config.planner], samples=config.plan_samples, spread=config.plan_spread)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,7 @@ from rgrl_jax.algos.rgrl.acting import first_view, make_policy, plan_noise
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.learning import begin_learning, learn, learn_count, make_optimizer, remember
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
-from rgrl_jax.rollout import Rollout, advance, begin, finish, rollout
+from rgrl_jax.rollout import Policy, Rollout, advance, begin, finish, rollout
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 RECENT = 10
@@ -49,22 +48,13 @@ class TrainState(struct.PyTreeNode):
     env_steps: Array
 
 
-class Learner(struct.PyTreeNode):
-    """The part of a train state that learning moves."""
-
-    params: PyTree
-    opt_state: PyTree
-    replay: replay.ReplayState
-    loss: Array
-
-
 def init(key: Key, config: RGRLConfig) -> TrainState:
     """Draws the ensemble and makes an empty replay (lines 1-2)."""
-    spec = parts(config).spec
+    spec, codec, _ = parts(config)
     run_key, params_key = jax.random.split(key)
     params = draw_members(params_key, config)
     obs, _ = jax.eval_shape(spec.reset, key)
-    action = jax.eval_shape(parts(config).codec.decode_action, jnp.zeros(parts(config).codec.action_size))
+    action = jax.eval_shape(codec.decode_action, jnp.zeros(codec.action_size))
     return TrainState(
         key=run_key,
         params=params,
@@ -81,32 +71,29 @@ def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
     keys = jax.random.split(jax.random.fold_in(state.key, state.episode), 4)
     act_key, reset_key, learn_key, evict_key = keys
     noise = plan_noise(state.episode, config)
-    learner = Learner(state.params, state.opt_state, state.replay, jnp.zeros(()))
     if config.learn_every:
-        episode, learner = _act_and_learn(act_key, learn_key, learner, state, noise, config)
+        episode, learnt, loss = _act_and_learn(act_key, learn_key, state, noise, config)
     else:
         explore = state.episode < config.warmup_episodes
         episode = _rollout(act_key, state.params, config, noise, explore, config.num_envs)
         params, opt_state = begin_learning(reset_key, state.params, state.opt_state, state.episode, config)
-        learner = learner.replace(params=params, opt_state=opt_state)
-        learner = _learn(learn_key, learner, episode, episode.length.sum(), state, config)
+        begun = state.replace(params=params, opt_state=opt_state)
+        learnt, loss = _learn(learn_key, begun, state.replay, episode, episode.length.sum(), config)
 
-    returns = episode.episode_return.mean()
-    state = state.replace(
-        params=learner.params,
-        opt_state=learner.opt_state,
-        replay=replay.evict(evict_key, learner.replay, config.max_windows),
+    returns, steps = episode.episode_return.mean(), episode.length.sum(dtype=jnp.int32)
+    state = learnt.replace(
+        replay=replay.evict(evict_key, learnt.replay, config.max_windows),
         returns=jnp.append(state.returns[1:], returns),
         episode=state.episode + 1,
-        env_steps=state.env_steps + episode.length.sum(dtype=jnp.int32),
+        env_steps=state.env_steps + steps,
     )
     metrics = Metrics(
         episode=state.episode,
         env_steps=state.env_steps,
         episode_return=returns,
-        episode_length=episode.length.sum(dtype=jnp.int32) // config.num_envs,
+        episode_length=steps // config.num_envs,
         terminated=episode.terminated.all(),
-        model_loss=learner.loss,
+        model_loss=loss,
         plan_loss=episode.info["plan_loss"].mean(),
         plan_movement=episode.info["plan_movement"].mean(),
         plan_noise=noise,
@@ -124,42 +111,48 @@ def _rollout(key: Key, params: PyTree, config: RGRLConfig, noise: Array, explore
 
 
 def _learn(
-    key: Key, learner: Learner, episode: Episode, new_steps: Array, state: TrainState, config: RGRLConfig
-) -> Learner:
-    """Adds the episode to the replay as it was before, and learns."""
+    key: Key, state: TrainState, before: replay.ReplayState, episode: Episode, new_steps: Array, config: RGRLConfig
+) -> tuple[TrainState, Array]:
+    """Learns from the episode on top of the replay as it was ``before`` it; returns the state and the mean loss."""
+    memory = remember(before, episode, config)
+    count = learn_count(new_steps, _progress(state, config), config)
+    params, opt_state, memory, loss = learn(key, state.params, state.opt_state, memory, config, count)
+    return state.replace(params=params, opt_state=opt_state, replay=memory), loss
+
+
+def _progress(state: TrainState, config: RGRLConfig) -> Array:
+    """Mean of the last returns on the scale of the environment's, 0..1; 0 before the first."""
     low, high = parts(config).spec.return_range
-    known = jnp.clip(state.episode, 1, RECENT)
-    progress = jnp.clip((state.returns.sum() / known - low) / (high - low), 0.0, 1.0)
-    progress = jnp.where(state.episode == 0, 0.0, progress)
-    memory = remember(state.replay, episode, config)
-    count = learn_count(new_steps, progress, config)
-    return Learner(*learn(key, learner.params, learner.opt_state, memory, config, count))
+    mean = state.returns.sum() / jnp.clip(state.episode, 1, RECENT)
+    return jnp.where(state.episode == 0, 0.0, jnp.clip((mean - low) / (high - low), 0.0, 1.0))
 
 
 def _act_and_learn(
-    act_key: Key, learn_key: Key, learner: Learner, state: TrainState, noise: Array, config: RGRLConfig
-) -> tuple[Episode, Learner]:
-    """One episode, interrupted every ``learn_every`` steps to learn from all that happened so far."""
-    spec, pad = parts(config).spec, padding(config)
+    act_key: Key, learn_key: Key, state: TrainState, noise: Array, config: RGRLConfig
+) -> tuple[Episode, TrainState, Array]:
+    """One episode, interrupted every ``learn_every`` steps to learn from all that happened so far.
+
+    The replay is filled anew each time, with the episode up to there on top of what was there before it.
+    """
+    spec, pad, before = parts(config).spec, padding(config), state.replay
     explore = state.episode < config.warmup_episodes
 
-    def policy(learner: Learner) -> Any:
-        return make_policy(learner.params, config, noise, explore)
+    def policy(state: TrainState) -> Policy:
+        return make_policy(state.params, config, noise, explore)
 
-    def running(carry: tuple[Rollout, Learner]) -> Array:
+    def running(carry: tuple[Rollout, TrainState, Array]) -> Array:
         return ~jnp.all(carry[0].episode.terminated | carry[0].episode.truncated)
 
-    def act_then_learn(carry: tuple[Rollout, Learner]) -> tuple[Rollout, Learner]:
-        before, learner = carry
-        now = advance(before, spec, policy(learner), until=before.t + config.learn_every, padding=pad)
-        new_steps = now.episode.length.sum() - before.episode.length.sum()
-        key = jax.random.fold_in(learn_key, now.t)
-        return now, _learn(key, learner, finish(now), new_steps, state, config)
+    def act_then_learn(carry: tuple[Rollout, TrainState, Array]) -> tuple[Rollout, TrainState, Array]:
+        last, state, _ = carry
+        now = advance(last, spec, policy(state), until=last.t + config.learn_every, padding=pad)
+        new_steps = now.episode.length.sum() - last.episode.length.sum()
+        return now, *_learn(jax.random.fold_in(learn_key, now.t), state, before, finish(now), new_steps, config)
 
     known = first_view(config, config.num_envs)
-    started = begin(act_key, spec, policy(learner), num_envs=config.num_envs, padding=pad, **known)
-    done, learner = jax.lax.while_loop(running, act_then_learn, (started, learner))
-    return finish(done), learner
+    started = begin(act_key, spec, policy(state), num_envs=config.num_envs, padding=pad, **known)
+    done, state, loss = jax.lax.while_loop(running, act_then_learn, (started, state, jnp.zeros(())))
+    return finish(done), state, loss
 
 
 def play(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> Episode:

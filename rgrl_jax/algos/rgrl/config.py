@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from flax import struct
 
 from rgrl_jax.algos import config as fields
@@ -230,7 +231,7 @@ class RGRLConfig(struct.PyTreeNode):
             )
 
     def _check_planner(self) -> None:
-        if self.plan_elites > self.plan_samples:
+        if self.planner == "cem" and self.plan_elites > self.plan_samples:
             raise ValueError(f"plan_elites = {self.plan_elites} must be at most plan_samples = {self.plan_samples}")
         if self.replan_every > self.horizon:
             raise ValueError(f"replan_every = {self.replan_every} must be at most horizon = {self.horizon}")
@@ -242,7 +243,8 @@ class RGRLConfig(struct.PyTreeNode):
                 f"dynamics = 'environment' cannot be descended through the discrete actions of {self.env_id}; "
                 f"planner can be shooting, cem or mppi"
             )
-        if self.plan_members == "sample" and fields.known(self.plan_disagreement) not in (0.0, None):
+        asked = not fields.is_traced(self.plan_disagreement) and np.any(self.plan_disagreement)
+        if asked and self.plan_members == "sample":
             raise ValueError(f"plan_disagreement = {self.plan_disagreement} needs plan_members = 'mean'")
         if self.plan_accept != "always" and self.planner != "gradient":
             raise ValueError(f"plan_accept = {self.plan_accept!r} needs planner = 'gradient'")

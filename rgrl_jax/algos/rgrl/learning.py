@@ -44,11 +44,9 @@ def reward_targets(episode: Episode, config: RGRLConfig) -> Array:
     state rewards are 0, or with the reference's signals what the end showed; past a time limit they are taken to
     go on as they last were.
     """
-    rewards, length = episode.reward, episode.length
-    row = jnp.arange(rewards.shape[0])[:, None]
-    stored = length + jnp.where(episode.terminated, padding(config), 0)
     rewards, shown_at_end = _signals(episode, config)
-    lane = jnp.arange(length.shape[0])
+    row, lane = jnp.arange(rewards.shape[0])[:, None], jnp.arange(rewards.shape[1])
+    stored = episode.length + jnp.where(episode.terminated, padding(config), 0)
     if config.reward_target == "running":
         total = jnp.cumsum(rewards, axis=0)
         return jnp.where(row < stored, total, total[stored - 1, lane])
@@ -65,19 +63,19 @@ def reward_targets(episode: Episode, config: RGRLConfig) -> Array:
 
 
 def _signals(episode: Episode, config: RGRLConfig) -> tuple[Array, bool]:
-    """Rewards ``[L + 1, N]`` as the model is shown them, and whether the last one holds on past the end."""
+    """Rewards ``[L + 1, N]`` as the model is shown them, and whether the last one holds on past the end.
+
+    Rows that were not stored mean nothing.
+    """
     spec = make_spec(config.env_id, config.max_steps)
-    rewards, length = episode.reward, episode.length
-    row = jnp.arange(rewards.shape[0])[:, None]
-    ended = (row >= length - 1) & episode.terminated
+    rewards = episode.reward
+    ended = (jnp.arange(rewards.shape[0])[:, None] >= episode.length - 1) & episode.terminated
     if config.zero_terminal_reward:
         rewards = jnp.where(ended, 0.0, rewards)
     if config.signals != "reference" or spec.reference is None:
         return rewards, False
     next_obs = jnp.concatenate([episode.obs[1:], episode.obs[-1:]])
-    shown = jax.vmap(jax.vmap(spec.reference.reward))(rewards, next_obs, ended)
-    stored = length + jnp.where(episode.terminated, padding(config), 0)
-    return jnp.where(row < stored, shown, 0.0), True
+    return jax.vmap(jax.vmap(spec.reference.reward))(rewards, next_obs, ended), True
 
 
 def make_optimizer(config: RGRLConfig) -> Any:
@@ -92,6 +90,13 @@ def begin_learning(
 
     What an ensemble learnt from its first few steps stays with it and biases all that comes after; one that
     is drawn anew and trained on the whole replay is free of that (Nikishin et al. 2022, "primacy bias").
+
+    Args:
+      key: decides new weights.
+      params: members ``[E, ...]``.
+      opt_state: their optimiser states ``[E, ...]``.
+      episode: episodes finished before this one, scalar.
+      config: the config.
     """
     if not config.reset_every:
         return params, opt_state
@@ -126,10 +131,18 @@ def learn(
     config: RGRLConfig,
     count: Scalar | None = None,
 ) -> tuple[PyTree, PyTree, replay.ReplayState, Array]:
-    """Trains every member on its own draws, ``count`` times or as the config says (lines 21-26).
+    """Trains every member on its own draws (lines 21-26).
+
+    Args:
+      key: consumed; update ``i`` uses ``fold_in(key, i)``.
+      params: members ``[E, ...]``.
+      opt_state: their optimiser states ``[E, ...]``.
+      memory: what to draw windows from.
+      config: the config.
+      count: updates of each member, at least 1, possibly traced; None for ``config.learn_iterations``.
 
     Returns:
-      New params, optimiser state and replay (priorities may have moved), and the mean loss.
+      New params, optimiser state and replay (priorities may have moved), and the mean loss, a scalar.
     """
     model = parts(config).model
     optimizer = make_optimizer(config)
