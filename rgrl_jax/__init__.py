@@ -32,7 +32,7 @@ from rgrl_jax.planning import (
 )
 from rgrl_jax.presets import list_presets, preset
 from rgrl_jax.rollout import View, rollout
-from rgrl_jax.training import evaluate, init, play, train
+from rgrl_jax.training import evaluate, evaluation_key, init, play, train
 from rgrl_jax.types import (
     Box,
     Deduction,
@@ -72,6 +72,7 @@ __all__ = [
     "bootstrap_interval",
     "deduce",
     "evaluate",
+    "evaluation_key",
     "get_algorithm",
     "init",
     "iqm",

@@ -144,7 +144,14 @@ def draw(key: Key, weight: Array, shape: tuple[int, ...]) -> Array:
 
 
 def window(
-    state: ReplayState, start: Array, codec: Codec, *, history_length: int, horizon: int, padding: int = 0
+    state: ReplayState,
+    start: Array,
+    codec: Codec,
+    *,
+    history_length: int,
+    horizon: int,
+    padding: int = 0,
+    novelty: Array | None = None,
 ) -> Window:
     """Gathers and encodes the window that starts at row ``start``.
 
@@ -159,6 +166,7 @@ def window(
       history_length: ``H``.
       horizon: ``T``.
       padding: as given to `add`.
+      novelty: of the rows ``[C]`` in 0..1, see `novelty`; scaled to -1..1 it becomes one more entry of the rewards.
 
     Returns:
       A `Window`; its mask is 0 for steps past a time limit, of which nothing is known.
@@ -171,6 +179,9 @@ def window(
     states = jax.vmap(codec.encode_state)(state.obs[rows], ended)
     past = offset[:-1] >= left
     actions = jax.vmap(codec.encode_action)(state.action[rows[:-1]])
+    rewards = jax.vmap(codec.encode_reward)(state.reward[rows[:-1]])
+    if novelty is not None:
+        rewards = jnp.concatenate([rewards, 2.0 * novelty[rows[:-1], None] - 1.0], axis=1)
 
     before = (start - history_length + jnp.arange(history_length)) % capacity
     expected = left + history_length - jnp.arange(history_length)  # rows to the end, unless the ring wrapped
@@ -183,7 +194,7 @@ def window(
         history=history,
         present=states[0],
         actions=jnp.where(past[:, None], 0.0, actions),
-        rewards=jax.vmap(codec.encode_reward)(state.reward[rows[:-1]]),
+        rewards=rewards,
         states=states[1:],
         mask=(~past | state.terminated[start]).astype(jnp.float32),
     )
@@ -270,21 +281,57 @@ def balance(state: ReplayState, codec: Codec, resolution: Scalar) -> ReplayState
     Returns:
       The replay with weights ``1 / n`` where ``n`` windows that can be drawn share a present.
     """
+    valid = state.weight > 0
+    weight = 1.0 / _occurrences(state, valid, codec, resolution)
+    return state.replace(weight=jnp.where(valid, weight, 0.0))
+
+
+def novelty(state: ReplayState, codec: Codec, resolution: Scalar, discount: Scalar) -> Array:
+    """How new the states after each row were: a discounted average of ``1 / sqrt(n)``, in 0..1.
+
+    ``v_t = (1 - gamma) / sqrt(n_{t+1}) + gamma v_{t+1}`` where ``n`` counts the stored states that round to the same;
+    0 past a true end, and past a time limit as new as the last state. The counts are those of count-based
+    exploration bonuses (Strehl and Littman 2008, "An analysis of model-based interval estimation").
+
+    Args:
+      state: the replay.
+      codec: encoders.
+      resolution: as for `balance`.
+      discount: gamma, 0..1.
+
+    Returns:
+      ``[C]``, 0 in rows that hold nothing.
+    """
+    capacity = state.weight.shape[0]
+    stored = state.episode >= 0
+    bonus = jnp.where(stored, 1.0 / jnp.sqrt(_occurrences(state, stored, codec, resolution)), 0.0)
+    age = (state.cursor + jnp.arange(capacity)) % capacity  # rows in the order in which they were written
+    bonus, final = bonus[age], (state.to_end[age] == 0) | ~stored[age]
+    tail = jnp.where(state.terminated[age], 0.0, bonus)
+    own = jnp.where(final, tail, (1.0 - discount) * jnp.roll(bonus, -1))
+    passed_on = jnp.where(final, 0.0, discount)
+
+    def chain(later: tuple[Array, Array], earlier: tuple[Array, Array]) -> tuple[Array, Array]:
+        return earlier[0] + earlier[1] * later[0], earlier[1] * later[1]
+
+    value = jax.lax.associative_scan(chain, (own, passed_on), reverse=True)[0]
+    return jnp.zeros(capacity).at[age].set(value)
+
+
+def _occurrences(state: ReplayState, valid: Array, codec: Codec, resolution: Scalar) -> Array:
+    """How many of the ``valid [C]`` rows hold a state that rounds to the same, for each of them ``[C]``."""
 
     def present(obs: Array) -> Array:
         return _fingerprint(_round(codec.encode_state(obs, jnp.bool_(False)), resolution))
 
     prints = jax.lax.map(present, state.obs, batch_size=256)
-    valid = state.weight > 0
-    order = jnp.lexsort(
-        (prints[:, 1], prints[:, 0], ~valid)
-    )  # those that can be drawn first, equal ones side by side
+    # Those that are valid first, equal ones side by side.
+    order = jnp.lexsort((prints[:, 1], prints[:, 0], ~valid))
     ranked, known = prints[order], valid[order]
     begins = jnp.concatenate([jnp.ones(1, bool), (ranked[1:] != ranked[:-1]).any(axis=1) | (known[1:] != known[:-1])])
     group = jnp.cumsum(begins) - 1
     count = jax.ops.segment_sum(jnp.ones(len(group)), group, num_segments=len(group))
-    weight = jnp.zeros_like(state.weight).at[order].set(1.0 / count[group])
-    return state.replace(weight=jnp.where(valid, weight, 0.0))
+    return jnp.zeros(len(group)).at[order].set(count[group])
 
 
 def _round(values: Array, resolution: Scalar | None) -> Array:

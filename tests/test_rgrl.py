@@ -11,7 +11,7 @@ import rgrl_jax as rgrl
 from rgrl_jax import replay
 from rgrl_jax.algos import rgrl as algo
 from rgrl_jax.algos.rgrl.acting import plan_rows
-from rgrl_jax.algos.rgrl.learning import draw_rows
+from rgrl_jax.algos.rgrl.learning import draw_rows, make_cutter
 from rgrl_jax.rollout import View, env_states
 
 SMALL = dict(
@@ -162,7 +162,7 @@ def test_exact_priorities_draw_by_error():
     config = small(replay="priority", priority_refresh="all", priority_exponent=2.0, learn_batch=4000)
     state, _ = jax.jit(rgrl.train)(jax.random.key(1), small())
     _, codec, model = algo.parts(config)
-    rows = draw_rows(jax.random.key(2), state.params, state.replay, config)
+    rows = draw_rows(jax.random.key(2), state.params, state.replay, make_cutter(state.replay, config), config)
     assert rows.shape == (3, 4000)
     weight = np.asarray(state.replay.weight)
     for e in range(3):

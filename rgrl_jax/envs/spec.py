@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from rgrl_jax.types import Array, Key, PyTree, Space
 
 ResetFn = Callable[[Key], tuple[Array, PyTree]]
@@ -59,3 +62,35 @@ class EnvSpec:
     goal: float | None = None
     reference: Signals | None = None
     render: Callable[[], tuple[Any, Any]] | None = None
+
+
+def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
+    """The same environment with every action held for several steps, or until the episode ends.
+
+    Args:
+      spec: the environment.
+      times: steps per action; at least 1.
+
+    Returns:
+      An `EnvSpec` whose rewards are the sums over these steps, with a limit of ``ceil(max_steps / times)`` and the
+      same ``return_range``. Its ``reward_range`` is ``times`` as wide.
+    """
+
+    def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
+        def once(carry: Any, i: Array) -> tuple[Any, None]:
+            obs, state, total, terminated, truncated = carry
+            now = spec.step(jax.random.fold_in(key, i), state, action)
+            ended = terminated | truncated
+            now = (*now[:2], total + now[2], *now[3:])
+            return jax.tree.map(lambda old, new: jnp.where(ended, old, new), carry, now), None
+
+        first = spec.step(jax.random.fold_in(key, 0), state, action)
+        return jax.lax.scan(once, first, jnp.arange(1, times))[0]
+
+    low, high = spec.reward_range
+    return dataclasses.replace(
+        spec,
+        step=step,
+        max_steps=-(-spec.max_steps // times),
+        reward_range=(times * low, times * high),
+    )

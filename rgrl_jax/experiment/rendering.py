@@ -10,7 +10,6 @@ import jax
 import numpy as np
 
 from rgrl_jax import training
-from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.rollout import env_states
 from rgrl_jax.types import Key
 
@@ -43,7 +42,7 @@ def render_episode(
       ValueError: gymnax cannot draw this environment, or the path is not a GIF.
     """
     path = Path(path)
-    spec = make_spec(config.env_id, config.max_steps)
+    spec = config.spec
     if path.suffix != ".gif":
         raise ValueError(f"path = {str(path)!r} must end in .gif")
     if spec.render is None or config.env_id not in DRAWABLE:

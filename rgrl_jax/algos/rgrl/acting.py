@@ -62,10 +62,20 @@ def _shifted(latent: Array, steps: int) -> Array:
 
 
 def _explore(key: Key, view: View, config: RGRLConfig, codec: Codec) -> tuple[Array, PyTree, PyTree]:
-    """Uniform actions ``[M, N, ...]``."""
+    """Uniform actions ``[M, N, ...]``, each of which goes on with a chance of ``1 - 1 / warmup_hold``."""
     n = view.episode.length.shape[0]
-    steps = jax.random.uniform(key, (config.replan_every, n, codec.action_size), minval=-1.0, maxval=1.0)
-    return jax.vmap(jax.vmap(codec.decode_action))(steps), _nothing_planned(n), view.memory
+    fresh = jax.random.uniform(key, (config.replan_every, n, codec.action_size), minval=-1.0, maxval=1.0)
+    hold = jax.random.uniform(jax.random.fold_in(key, 1), (config.replan_every, n)) >= 1.0 / config.warmup_hold
+    hold = hold.at[0].set(hold[0] & (view.t > 0))
+
+    def step(last: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
+        fresh, hold = now
+        fresh = jax.vmap(codec.decode_action)(fresh)
+        action = jnp.where(hold.reshape(-1, *(1,) * (fresh.ndim - 1)), last, fresh)
+        return action, action
+
+    last = view.episode.action[jnp.maximum(view.t - 1, 0)]
+    return jax.lax.scan(step, last, (fresh, hold))[1], _nothing_planned(n), view.memory
 
 
 def _nothing_planned(num_envs: int) -> PyTree:
@@ -150,7 +160,8 @@ def _learned_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Par
     memory = jax.vmap(jax.vmap(model.remember, in_axes=(0, None)), in_axes=(None, 0))(params, history)
 
     def apply(member: PyTree, state: Array, actions: Array) -> ModelOutput:
-        return model.apply(member[0], member[1], state, actions)
+        out = model.apply(member[0], member[1], state, actions)
+        return out._replace(reward=out.reward * emphasis(config)) if config.novelty else out
 
     return (memory, present), lambda row: ((params, row[0]), row[1]), apply
 
@@ -177,10 +188,25 @@ def _true_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Parts)
 
 
 def desired_rewards(config: RGRLConfig) -> Array:
-    """What each member is asked for ``[E, 1, 1]``: evenly spread around r*; an oracle is asked for r* itself."""
+    """What each member is asked for ``[E, 1, 1]``: evenly spread around r*; an oracle is asked for r* itself.
+
+    With novelty ``[E, 1, R + 1]``: the greatest there is beside r*, both by their `emphasis`.
+    """
     members = 1 if config.dynamics == "environment" else config.ensemble_size
     place = jnp.linspace(-1.0, 1.0, members) if members > 1 else jnp.zeros(1)
-    return (config.desired_reward + config.desired_reward_spread * place)[:, None, None]
+    desired = (config.desired_reward + config.desired_reward_spread * place)[:, None, None]
+    if not config.novelty:
+        return desired
+    size = parts(config).codec.reward_size
+    wishes = jnp.concatenate([jnp.broadcast_to(desired, (members, 1, size)), jnp.ones((members, 1, 1))], axis=2)
+    return wishes * emphasis(config)
+
+
+def emphasis(config: RGRLConfig) -> Array:
+    """Factors ``[R + 1]`` by which the mean squared error over rewards and novelty becomes a weighted sum of both."""
+    size = parts(config).codec.reward_size
+    weight = jnp.append(jnp.full(size, (size + 1) / size), config.plan_novelty * (size + 1))
+    return jnp.sqrt(weight)
 
 
 def step_weights(config: RGRLConfig) -> Array:

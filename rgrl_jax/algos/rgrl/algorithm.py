@@ -80,18 +80,18 @@ def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
         begun = state.replace(params=params, opt_state=opt_state)
         learnt, loss = _learn(learn_key, begun, state.replay, episode, episode.length.sum(), config)
 
-    returns, steps = episode.episode_return.mean(), episode.length.sum(dtype=jnp.int32)
+    returns, length = episode.episode_return.mean(), episode.length.sum(dtype=jnp.int32)
     state = learnt.replace(
         replay=replay.evict(evict_key, learnt.replay, config.max_windows),
         returns=jnp.append(state.returns[1:], returns),
         episode=state.episode + 1,
-        env_steps=state.env_steps + steps,
+        env_steps=state.env_steps + length * config.action_repeat,
     )
     metrics = Metrics(
         episode=state.episode,
         env_steps=state.env_steps,
         episode_return=returns,
-        episode_length=steps // config.num_envs,
+        episode_length=length // config.num_envs,
         terminated=episode.terminated.all(),
         model_loss=loss,
         plan_loss=episode.info["plan_loss"].mean(),
@@ -157,7 +157,7 @@ def _act_and_learn(
 
 def play(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> Episode:
     """Plays ``N`` noiseless episodes of the frozen agent, the member draws shared among them."""
-    config = config.replace(padding="virtual")
+    config = config.replace(padding="virtual", plan_novelty=0.0)
     return _rollout(key, state.params, config, jnp.float32(0.0), jnp.bool_(False), num_episodes)
 
 
@@ -182,7 +182,7 @@ def describe(config: RGRLConfig) -> Cost:
     return Cost(
         env_id=config.env_id,
         episodes=config.episodes,
-        max_env_steps=steps,
+        max_env_steps=steps * config.action_repeat,
         plans=planned * -(-spec.max_steps // config.replan_every),
         updates=learned * config.learn_iterations,
         parameters=count,

@@ -12,6 +12,7 @@ from rgrl_jax.algos.base import get_algorithm
 from rgrl_jax.algos.config import choice, constant, flag, integer, number, word
 from rgrl_jax.encoding import SQUASHES
 from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.learning import LOSSES, OPTIMIZERS
 from rgrl_jax.models.base import factory
 from rgrl_jax.models.encoder import ENCODERS
@@ -27,8 +28,11 @@ class RGRLConfig(struct.PyTreeNode):
     Attributes:
       env_id: a registered environment.
       max_steps: steps after which an episode is cut off; None for the environment's own limit.
+      action_repeat: environment steps for which an action is held; plans, windows and learning then count in such
+        steps, and every one of them as so many environment steps.
       episodes: training episodes, warm-up included.
       warmup_episodes: episodes of random actions before the first planned one.
+      warmup_hold: steps for which a random action is held in them, on average.
       num_envs: environments played side by side; their episodes feed one replay, and a row of the metrics is
         their mean.
       signals: what the model reads and predicts: the environment's native observations and rewards, or
@@ -38,9 +42,13 @@ class RGRLConfig(struct.PyTreeNode):
       done_size: length of the block that tells the model that an episode has ended.
       reward_encoding: rewards scaled to -1..1, or as a bar of reward_bins entries.
       reward_bins: entries of a reward thermometer, R.
+      reward_scale: rewards that encode to -1 and 1: those of the environment's range, or the least and the greatest
+        seen so far of what the model learns, so that planning wants the best that ever came of anything.
       reward_target: what the model learns as reward: to_go, an average of the rewards to come, or running, the
         return so far on the scale of the environment's returns.
       reward_discount: of to_go; 0 is the reward of each step alone.
+      novelty: predict beside the rewards how new the states to come are, so that plans can look for them: counts
+        of stored states that round to the same, by reward_discount and resolution.
       zero_terminal_reward: drop the reward of the terminating step from the targets, as the authors' code does.
       padding: past the end of an episode windows stay at its last state, or, stepped, the environment is planned
         for and stepped on, as in the authors' code.
@@ -91,6 +99,8 @@ class RGRLConfig(struct.PyTreeNode):
       plan_noise_cycle: planned episodes until it starts anew.
       desired_reward: desired reward r*, encoded: 1 is the best of the environment's range.
       desired_reward_spread: members want rewards evenly spread so far below and above it.
+      plan_novelty: with novelty, weight of the error against the greatest novelty beside that against the desired
+        reward; in noiseless episodes it is 0.
       replan_every: steps executed before planning again.
       loss: error of predicted rewards and states that learning descends.
       optimizer: what turns the gradient of the weights into a step; the authors' is sgd.
@@ -115,13 +125,15 @@ class RGRLConfig(struct.PyTreeNode):
       max_windows: windows kept after an episode, a random subset, line 27.
       dedupe: drop windows that are known as a whole, or in each of their six components, or that are similar to a
         known one, line 20.
-      resolution: step to which encoded values are rounded for similar and balanced.
+      resolution: step to which encoded values are rounded for similar, balanced and novelty.
     """
 
     env_id: str = word("CartPole-v1")
     max_steps: int | None = integer(None, 1)
+    action_repeat: int = integer(1, 1)
     episodes: int = integer(40, 1)
     warmup_episodes: int = integer(5)
+    warmup_hold: float = number(1.0, 1.0)
     num_envs: int = integer(1, 1)
     signals: str = choice("native", "reference")
     state_encoding: str = choice("scale", "thermometer")
@@ -129,8 +141,10 @@ class RGRLConfig(struct.PyTreeNode):
     done_size: int = integer(1, 1)
     reward_encoding: str = choice("scale", "thermometer")
     reward_bins: int = integer(100, 1)
+    reward_scale: str = choice("environment", "seen")
     reward_target: str = choice("to_go", "running")
     reward_discount: float = number(0.0, 0.0, 1.0)
+    novelty: bool = flag(False)
     zero_terminal_reward: bool = flag(False)
     padding: str = choice("virtual", "stepped")
     model: str = word("gru")
@@ -177,6 +191,7 @@ class RGRLConfig(struct.PyTreeNode):
     plan_noise_cycle: int = integer(10, 1)
     desired_reward: float = number(1.0, -10.0, 10.0, symbol="r*")
     desired_reward_spread: float = number(0.0, 0.0, 10.0)
+    plan_novelty: float = number(1.0)
     replan_every: int = integer(1, 1)
     loss: str = choice(*LOSSES)
     optimizer: str = choice(*OPTIMIZERS)
@@ -198,6 +213,11 @@ class RGRLConfig(struct.PyTreeNode):
     max_windows: int = integer(25_000, 1)
     dedupe: str = choice(*DEDUPE)
     resolution: float = number(0.1, 1e-6, 2.0)
+
+    @property
+    def spec(self) -> EnvSpec:
+        """The environment as the agent sees it."""
+        return make_spec(self.env_id, self.max_steps, self.action_repeat)
 
     def validate(self) -> None:
         """Checks every field and how they fit together; nothing compiles before this.
@@ -222,7 +242,7 @@ class RGRLConfig(struct.PyTreeNode):
             raise ValueError("feedback = False needs a model with memory: mlp would lose sight of the state")
         if self.width % self.heads:
             raise ValueError(f"heads = {self.heads} must divide width = {self.width}")
-        observation = make_spec(self.env_id, self.max_steps).observation
+        observation = self.spec.observation
         image = isinstance(observation, Box) and len(observation.shape) in (2, 3)
         if self.encoder == "conv" and not (image and self.state_encoding == "scale"):
             raise ValueError(
@@ -235,7 +255,7 @@ class RGRLConfig(struct.PyTreeNode):
             raise ValueError(f"plan_elites = {self.plan_elites} must be at most plan_samples = {self.plan_samples}")
         if self.replan_every > self.horizon:
             raise ValueError(f"replan_every = {self.replan_every} must be at most horizon = {self.horizon}")
-        discrete = isinstance(make_spec(self.env_id, self.max_steps).action, Discrete)
+        discrete = isinstance(self.spec.action, Discrete)
         if self.squash != "tanh" and not discrete:
             raise ValueError(f"squash = {self.squash!r} needs discrete actions; those of {self.env_id} are not")
         if self.dynamics == "environment" and self.planner == "gradient" and discrete:
@@ -243,6 +263,8 @@ class RGRLConfig(struct.PyTreeNode):
                 f"dynamics = 'environment' cannot be descended through the discrete actions of {self.env_id}; "
                 f"planner can be shooting, cem or mppi"
             )
+        if self.dynamics == "environment" and self.novelty:
+            raise ValueError("novelty = True needs dynamics = 'learned': the environment does not predict it")
         asked = not fields.is_traced(self.plan_disagreement) and np.any(self.plan_disagreement)
         if asked and self.plan_members == "sample":
             raise ValueError(f"plan_disagreement = {self.plan_disagreement} needs plan_members = 'mean'")
@@ -250,6 +272,8 @@ class RGRLConfig(struct.PyTreeNode):
             raise ValueError(f"plan_accept = {self.plan_accept!r} needs planner = 'gradient'")
 
     def _check_learning(self) -> None:
+        if self.reward_scale == "seen" and self.reward_encoding != "scale":
+            raise ValueError("reward_scale = 'seen' needs reward_encoding = 'scale'")
         bits = self.head == "tanh" and self.state_encoding == self.reward_encoding == "thermometer"
         if self.loss == "cross_entropy" and not bits:
             raise ValueError("loss = 'cross_entropy' needs head = 'tanh' and both encodings = 'thermometer'")
@@ -258,7 +282,7 @@ class RGRLConfig(struct.PyTreeNode):
         if self.learn_every and self.reset_every:
             raise ValueError(f"reset_every = {self.reset_every} must be 0 if learn_every = {self.learn_every}")
         past = self.horizon - 1 if self.padding == "stepped" else 0
-        longest = make_spec(self.env_id, self.max_steps).max_steps + past
+        longest = self.spec.max_steps + past
         window = self.history_length + self.horizon + 1
         if self.replay_capacity < max(window, longest + 1):
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from rgrl_jax import learning, replay
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
-from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.encoding import Codec
 from rgrl_jax.types import Array, Episode, Key, PyTree, Scalar, Window
 
 
@@ -67,7 +68,7 @@ def _signals(episode: Episode, config: RGRLConfig) -> tuple[Array, bool]:
 
     Rows that were not stored mean nothing.
     """
-    spec = make_spec(config.env_id, config.max_steps)
+    spec = config.spec
     rewards = episode.reward
     ended = (jnp.arange(rewards.shape[0])[:, None] >= episode.length - 1) & episode.terminated
     if config.zero_terminal_reward:
@@ -146,12 +147,13 @@ def learn(
     """
     model = parts(config).model
     optimizer = make_optimizer(config)
+    cut = make_cutter(memory, config)
 
     def iterate(i: Array, carry: tuple[PyTree, PyTree, replay.ReplayState, Array]) -> Any:
         params, opt_state, memory, total = carry
         draw_key, window_key, dropout_key = jax.random.split(jax.random.fold_in(key, i), 3)
-        rows = draw_rows(draw_key, params, memory, config)
-        windows = _sample_windows(window_key, memory, rows, config)
+        rows = draw_rows(draw_key, params, memory, cut, config)
+        windows = _sample_windows(window_key, memory, rows, cut, config)
         params, opt_state, loss, errors = learning.update(
             model,
             optimizer,
@@ -178,17 +180,43 @@ def _priority(errors: Array, config: RGRLConfig) -> Array:
     return jnp.maximum((errors + 1e-10) ** config.priority_exponent, jnp.finfo(jnp.float32).tiny)
 
 
-def draw_rows(key: Key, params: PyTree, memory: replay.ReplayState, config: RGRLConfig) -> Array:
+Cut = Callable[[Array], Window]
+"""``cut(row)``: the window that starts at a row of the replay, as the model learns it."""
+
+
+def make_cutter(memory: replay.ReplayState, config: RGRLConfig) -> Cut:
+    """Cuts windows with all that depends on the whole replay: the scale of rewards, and how new states are."""
+    codec = parts(config).codec
+    new = replay.novelty(memory, codec, config.resolution, config.reward_discount) if config.novelty else None
+    low, width = _seen(memory, codec) if config.reward_scale == "seen" else (-1.0, 2.0)
+
+    def cut(row: Array) -> Window:
+        window = replay.window(memory, row, codec, novelty=new, **_shape(config))
+        if config.reward_scale == "environment":
+            return window
+        seen = window.rewards.at[:, 0].set(2.0 * (window.rewards[:, 0] - low) / width - 1.0)
+        return window.replace(rewards=seen)
+
+    return cut
+
+
+def _seen(memory: replay.ReplayState, codec: Codec) -> tuple[Array, Array]:
+    """The least encoded reward in the replay, and how far above it the greatest is."""
+    encoded, stored = jax.vmap(codec.encode_reward)(memory.reward)[:, 0], memory.episode >= 0
+    low, high = jnp.min(encoded, where=stored, initial=jnp.inf), jnp.max(encoded, where=stored, initial=-jnp.inf)
+    return low, jnp.maximum(high - low, 1e-6)  # all alike: nothing to tell apart
+
+
+def draw_rows(key: Key, params: PyTree, memory: replay.ReplayState, cut: Cut, config: RGRLConfig) -> Array:
     """Where the windows of the next update start, ``[E, B]``."""
-    _, codec, model = parts(config)
+    model = parts(config).model
     shape = (config.ensemble_size, config.learn_batch)
     if config.replay != "priority" or config.priority_refresh == "sampled":
         return replay.draw(key, memory.weight, shape)
 
     def refreshed(member: PyTree) -> Array:
         def error(row: Array) -> Array:
-            window = replay.window(memory, row, codec, **_shape(config))
-            errors = learning.window_errors(model, member, window, teacher_forcing=config.teacher_forcing)
+            errors = learning.window_errors(model, member, cut(row), teacher_forcing=config.teacher_forcing)
             return errors.summed_reward
 
         errors = jax.lax.map(error, jnp.arange(memory.weight.shape[0]), batch_size=256)
@@ -198,13 +226,12 @@ def draw_rows(key: Key, params: PyTree, memory: replay.ReplayState, config: RGRL
     return jax.vmap(lambda k, weight: replay.draw(k, weight, shape[1:]))(keys, jax.vmap(refreshed)(params))
 
 
-def _sample_windows(key: Key, memory: replay.ReplayState, rows: Array, config: RGRLConfig) -> Window:
+def _sample_windows(key: Key, memory: replay.ReplayState, rows: Array, cut: Cut, config: RGRLConfig) -> Window:
     """Windows that start at ``rows [E, B]``, with free actions past the end and noise: ``[E, B, ...]``."""
-    codec = parts(config).codec
 
     def one(key: Key, row: Array) -> Window:
         free_key, action_key, state_key = jax.random.split(key, 3)
-        window = replay.window(memory, row, codec, **_shape(config))
+        window = cut(row)
         actions = replay.free_actions(free_key, memory, row, window.actions)
         shrink = 1.0 - config.action_noise * jax.random.uniform(action_key, actions.shape)
         blur = config.state_noise * jax.random.normal(state_key, window.present.shape)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from rgrl_jax import ensemble
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.encoding import Codec, make_codec
-from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.models import MixedModel, Model, make_model
 from rgrl_jax.types import Box, Key, PyTree
@@ -23,7 +22,7 @@ class Parts(NamedTuple):
 
 def parts(config: RGRLConfig) -> Parts:
     """The environment, encoders and model that a config names."""
-    spec = make_spec(config.env_id, config.max_steps)
+    spec = config.spec
     observation, reward_range = spec.observation, spec.reward_range
     if config.signals == "reference" and spec.reference is not None:
         observation, reward_range = spec.reference.observation, spec.reference.reward_range
@@ -45,7 +44,7 @@ def parts(config: RGRLConfig) -> Parts:
         config,
         state_size=codec.state_size,
         action_size=codec.action_size,
-        reward_size=codec.reward_size,
+        reward_size=codec.reward_size + config.novelty,
         image_shape=image,
     )
     return Parts(spec, codec, model)

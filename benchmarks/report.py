@@ -1,0 +1,172 @@
+"""Tables and plots of learning curves that `benchmarks.learning` and its relatives have written."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import rgrl_jax as rgrl
+
+COLUMNS = ("environment", "setting", "seed", "episode", "env_steps", "episode_return", "eval_return", "seconds")
+_TYPES: tuple[Callable[[str], Any], ...] = (str, str, int, int, int, float, float, float)
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")  # Okabe and Ito's
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV; none if it does not exist."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [
+            dict(zip(COLUMNS, (t(x) for t, x in zip(_TYPES, row.values(), strict=True)), strict=True))
+            for row in csv.DictReader(file)
+        ]
+
+
+def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Adds whole seeds in one write, so that a kill leaves no half of one."""
+    new = not path.exists()
+    lines = ([",".join(COLUMNS)] if new else []) + [",".join(str(row[name]) for name in COLUMNS) for row in rows]
+    with path.open("ab") as file:
+        file.write(("\n".join(lines) + "\n").encode())
+        os.fsync(file.fileno())
+
+
+def goal_of(env_id: str) -> float | None:
+    """The mean return that counts as solved."""
+    return rgrl.make_spec(env_id).goal
+
+
+def first_pass(values: list[float], goal: float | None) -> int | None:
+    """Index, from 1, of the first evaluation that reaches the goal; None if none does."""
+    passed = [i for i, value in enumerate(values, 1) if goal is not None and value >= goal - 1e-6]
+    return passed[0] if passed else None
+
+
+def _curves(rows: list[dict[str, Any]], column: str) -> np.ndarray[Any, Any]:
+    """``[seeds, episodes]`` of a column, in the order of the seeds, as far as all seeds go."""
+    seeds = sorted({row["seed"] for row in rows})
+    curves = [[row[column] for row in rows if row["seed"] == seed] for seed in seeds]
+    shortest = min(map(len, curves))
+    return np.array([curve[:shortest] for curve in curves], np.float64)
+
+
+def _quantile_text(values: np.ndarray[Any, Any], q: float) -> str:
+    """An observed quantile (rounded up) over seeds, of which some may be infinite."""
+    found = np.sort(values)[int(np.ceil(q * len(values))) - 1]
+    return f"{found:,.0f}" if np.isfinite(found) else "not reached"
+
+
+def _median(values: np.ndarray[Any, Any]) -> float:
+    return float(np.sort(values)[int(np.ceil(0.5 * len(values))) - 1])
+
+
+def _interval_text(values: np.ndarray[Any, Any]) -> str:
+    """Bootstrap interval of the median over seeds; open where the median is not reached."""
+    finite = np.where(np.isfinite(values), values, 1e12)
+    low, high = rgrl.bootstrap_interval(finite, _median)
+    return " to ".join(f"{x:,.0f}" if x < 1e11 else "not reached" for x in (low, high))
+
+
+TABLE = (
+    "environment", "setting", "seeds", "episodes run", "episodes to goal, median", "95 % interval", "90th percentile",
+    "env steps to goal, median", "95 % interval ", "share failed", "last evaluation, IQM", "95 % interval  ",
+    "training seconds per seed",
+)  # fmt: skip
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """A row of the table from all rows of one environment and setting."""
+    env_id, setting = rows[0]["environment"], rows[0]["setting"]
+    goal = goal_of(env_id)
+    returns, steps = _curves(rows, "eval_return"), _curves(rows, "env_steps")
+    seconds = _curves(rows, "seconds")[:, -1]
+    passed = [first_pass(list(curve), goal) for curve in returns]
+    episodes = np.array([np.inf if p is None else p for p in passed])
+    env_steps = np.array([np.inf if p is None else steps[i, p - 1] for i, p in enumerate(passed)])
+    low, high = rgrl.bootstrap_interval(returns[:, -1])
+    reached = (
+        [_quantile_text(episodes, 0.5), _interval_text(episodes), _quantile_text(episodes, 0.9),
+         _quantile_text(env_steps, 0.5), _interval_text(env_steps), f"{np.isinf(episodes).mean():.0%}"]
+        if goal is not None else ["-"] * 6
+    )  # fmt: skip
+    values = (
+        env_id, setting, str(len(returns)), str(returns.shape[1]), *reached, f"{rgrl.iqm(returns[:, -1]):.4g}",
+        f"{low:.4g} to {high:.4g}", f"{np.median(seconds):.0f}",
+    )  # fmt: skip
+    return dict(zip(TABLE, values, strict=True))
+
+
+def write_report(out: Path) -> None:
+    """``README.md`` with the table, and a plot for every environment, of all that is in a folder of results."""
+    folders = sorted(path for path in out.iterdir() if path.is_dir()) if out.exists() else []
+    lines = [
+        "# Learning curves over seeds", "",
+        "A goal is met when 10 noiseless episodes of the frozen agent, played after every training episode, reach it "
+        "on average; their steps are not counted. Medians over seeds count a seed that never met it as infinite. "
+        "IQM: interquartile mean over seeds. Intervals are bootstrapped over seeds. Made by "
+        "`python -m benchmarks.learning`; configs, machine and versions stand beside each CSV.", "",
+    ]  # fmt: skip
+    for folder in folders:
+        found = {path.stem: read_rows(path) for path in sorted(folder.glob("*.csv"), key=_tuned_first)}
+        if not found:
+            continue
+        goal = goal_of(folder.name)
+        lines += [f"## {folder.name}" + ("" if goal is None else f", goal {goal:g}"), ""]
+        shown = TABLE[1:]
+        lines += ["| " + " | ".join(name.strip() for name in shown) + " |", "|" + " --- |" * len(shown)]
+        for rows in found.values():
+            row = summarise(rows)
+            lines.append("| " + " | ".join(row[name] for name in shown) + " |")
+        plot_curves(found, folder.name, goal, folder / "curves.png")
+        lines += ["", f"![{folder.name}]({folder.name}/curves.png)", "", *_machines(folder), ""]
+    (out / "README.md").write_text("\n".join(lines))
+
+
+def _tuned_first(path: Path) -> tuple[bool, str]:
+    return path.stem != "tuned", path.stem
+
+
+def _machines(folder: Path) -> list[str]:
+    """What the numbers of a folder were measured on, and when."""
+    about = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return sorted({f"{a['date']}; {a['machine']}; jax {a['versions']['jax']}" for a in about})
+
+
+def plot_curves(found: dict[str, list[dict[str, Any]]], title: str, goal: float | None, path: Path) -> None:
+    """Evaluation returns of settings over episodes and over environment steps: IQM over seeds with its interval."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10.0, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for i, (setting, rows) in enumerate(found.items()):
+        returns, steps = _curves(rows, "eval_return"), np.median(_curves(rows, "env_steps"), axis=0)
+        style = {"color": COLORS[i % len(COLORS)], "linestyle": "-" if i < len(COLORS) else "--"}
+        for axis, x in ((left, np.arange(1, returns.shape[1] + 1)), (right, steps)):
+            draw_band(axis, x, returns, label=f"{setting} ({len(returns)} seeds)", **style)
+    for axis, label in ((left, "training episode"), (right, "environment steps (median over seeds)")):
+        if goal is not None:
+            axis.axhline(goal, color="0.3", linestyle=":", linewidth=1)
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    left.set_ylabel("return of 10 noiseless episodes")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize="small")
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def draw_band(axis: Any, x: Any, curves: Any, *, label: str, color: str, linestyle: str = "-") -> None:
+    """The interquartile mean of ``curves [seeds, points]`` and its 95 % bootstrap interval."""
+    axis.plot(x, rgrl.iqm(curves, axis=0), color=color, linestyle=linestyle, linewidth=1.8, label=label)
+    if len(curves) > 2:
+        band = [rgrl.bootstrap_interval(column, resamples=300) for column in curves.T]
+        axis.fill_between(x, *np.transpose(band), color=color, alpha=0.15, linewidth=0)
