@@ -114,11 +114,9 @@ def run_setting(
         report.append_rows(path, rows)
         for seed in dict.fromkeys(row["seed"] for row in rows):
             own = [row for row in rows if row["seed"] == seed]
-            passed = report.first_pass([row["eval_return"] for row in own], report.goal_of(env_id))
-            print(
-                f"  seed {seed}: last {own[-1]['eval_return']:.2f}, passed {passed}, {own[-1]['seconds']} s",
-                flush=True,
-            )
+            passed, last = report.first_pass(own, report.goal_of(env_id)), own[-1]
+            when = f"passed in episode {passed['episode']}" if passed else "not passed"
+            print(f"  seed {seed}: last {last['eval_return']:.2f}, {when}, {last['seconds']} s", flush=True)
 
 
 def _map(function: Callable[..., Any], batches: list[list[int]], workers: int) -> Iterator[Any]:

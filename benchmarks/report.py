@@ -43,13 +43,12 @@ def goal_of(env_id: str) -> float | None:
     return rgrl.make_spec(env_id).goal
 
 
-def first_pass(values: list[float], goal: float | None) -> int | None:
-    """Index, from 1, of the first evaluation that reaches the goal; None if none does."""
-    passed = [i for i, value in enumerate(values, 1) if goal is not None and value >= goal - 1e-6]
-    return passed[0] if passed else None
+def first_pass(rows: list[dict[str, Any]], goal: float | None) -> dict[str, Any] | None:
+    """The row of a seed whose evaluation is the first to reach the goal; None if none does."""
+    return next((row for row in rows if goal is not None and row["eval_return"] >= goal - 1e-6), None)
 
 
-def _curves(rows: list[dict[str, Any]], column: str) -> np.ndarray[Any, Any]:
+def curves(rows: list[dict[str, Any]], column: str) -> np.ndarray[Any, Any]:
     """``[seeds, episodes]`` of a column, in the order of the seeds, as far as all seeds go."""
     seeds = sorted({row["seed"] for row in rows})
     curves = [[row[column] for row in rows if row["seed"] == seed] for seed in seeds]
@@ -85,19 +84,21 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, str]:
     """A row of the table from all rows of one environment and setting."""
     env_id, setting = rows[0]["environment"], rows[0]["setting"]
     goal = goal_of(env_id)
-    returns, steps = _curves(rows, "eval_return"), _curves(rows, "env_steps")
-    seconds = _curves(rows, "seconds")[:, -1]
-    passed = [first_pass(list(curve), goal) for curve in returns]
-    episodes = np.array([np.inf if p is None else p for p in passed])
-    env_steps = np.array([np.inf if p is None else steps[i, p - 1] for i, p in enumerate(passed)])
+    returns = curves(rows, "eval_return")
+    seconds = curves(rows, "seconds")[:, -1]
+    seeds = sorted({row["seed"] for row in rows})
+    passed = [first_pass([row for row in rows if row["seed"] == seed], goal) for seed in seeds]
+    episodes = np.array([np.inf if row is None else row["episode"] for row in passed])
+    env_steps = np.array([np.inf if row is None else row["env_steps"] for row in passed])
     low, high = rgrl.bootstrap_interval(returns[:, -1])
     reached = (
         [_quantile_text(episodes, 0.5), _interval_text(episodes), _quantile_text(episodes, 0.9),
          _quantile_text(env_steps, 0.5), _interval_text(env_steps), f"{np.isinf(episodes).mean():.0%}"]
         if goal is not None else ["-"] * 6
     )  # fmt: skip
+    length = curves(rows, "episode")[:, -1].mean()
     values = (
-        env_id, setting, str(len(returns)), str(returns.shape[1]), *reached, f"{rgrl.iqm(returns[:, -1]):.4g}",
+        env_id, setting, str(len(returns)), f"{length:.0f}", *reached, f"{rgrl.iqm(returns[:, -1]):.4g}",
         f"{low:.4g} to {high:.4g}", f"{np.median(seconds):.0f}",
     )  # fmt: skip
     return dict(zip(TABLE, values, strict=True))
@@ -125,7 +126,7 @@ def write_report(out: Path) -> None:
             row = summarise(rows)
             lines.append("| " + " | ".join(row[name] for name in shown) + " |")
         plot_curves(found, folder.name, goal, folder / "curves.png")
-        lines += ["", f"![{folder.name}]({folder.name}/curves.png)", "", *_machines(folder), ""]
+        lines += ["", f"![{folder.name}]({folder.name}/curves.png)", "", *machines(folder), ""]
     (out / "README.md").write_text("\n".join(lines))
 
 
@@ -133,7 +134,7 @@ def _tuned_first(path: Path) -> tuple[bool, str]:
     return path.stem != "tuned", path.stem
 
 
-def _machines(folder: Path) -> list[str]:
+def machines(folder: Path) -> list[str]:
     """What the numbers of a folder were measured on, and when."""
     about = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     return sorted({f"{a['date']}; {a['machine']}; jax {a['versions']['jax']}" for a in about})
@@ -148,9 +149,10 @@ def plot_curves(found: dict[str, list[dict[str, Any]]], title: str, goal: float 
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     for i, (setting, rows) in enumerate(found.items()):
-        returns, steps = _curves(rows, "eval_return"), np.median(_curves(rows, "env_steps"), axis=0)
+        returns = curves(rows, "eval_return")
+        episodes, steps = (np.median(curves(rows, column), axis=0) for column in ("episode", "env_steps"))
         style = {"color": COLORS[i % len(COLORS)], "linestyle": "-" if i < len(COLORS) else "--"}
-        for axis, x in ((left, np.arange(1, returns.shape[1] + 1)), (right, steps)):
+        for axis, x in ((left, episodes), (right, steps)):
             draw_band(axis, x, returns, label=f"{setting} ({len(returns)} seeds)", **style)
     for axis, label in ((left, "training episode"), (right, "environment steps (median over seeds)")):
         if goal is not None:
