@@ -70,6 +70,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "MountainCarContinuous-v0": {},
         "Pendulum-v1": {},
         "FrozenLake-misc": {},
+        "FrozenLake-deterministic": {},
         "Catch-bsuite": {},
         "Breakout-MinAtar": {"encoder": "conv"},
     },

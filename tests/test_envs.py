@@ -1,4 +1,4 @@
-"""Every registered environment in the normal form, against gymnax itself."""
+"""Every registered environment in the normal form, against the gymnax environment that it wraps."""
 
 import functools
 from typing import Any
@@ -20,8 +20,12 @@ LIMITS = {
     "MountainCarContinuous-v0": 999,
     "Pendulum-v1": 200,
     "FrozenLake-misc": 100,
+    "FrozenLake-deterministic": 100,
     "Catch-bsuite": 10,
     "Breakout-MinAtar": 1000,
+}
+MADE = {
+    "FrozenLake-deterministic": lambda: gymnax.make("FrozenLake-misc", is_slippery=False)[0],
 }
 
 
@@ -42,8 +46,8 @@ def _random_actions(spec: EnvSpec, key: jax.Array, count: int) -> jax.Array:
 def _walk(env_id: str) -> tuple[Any, Any]:
     """``STEPS`` random steps through the spec and through gymnax, with the same keys: both ``(start, steps)``."""
     spec = make_spec(env_id)
-    env, params = gymnax.make(env_id)
-    params = params.replace(max_steps_in_episode=spec.max_steps)
+    env = MADE[env_id]() if env_id in MADE else gymnax.make(env_id)[0]
+    params = env.default_params.replace(max_steps_in_episode=spec.max_steps)
     reset_key, action_key, step_key = jax.random.split(jax.random.key(0), 3)
     inputs = (jax.random.split(step_key, STEPS), _random_actions(spec, action_key, STEPS))
 
@@ -84,7 +88,9 @@ def test_shapes_and_types(env_id: str) -> None:
         assert obs.min() >= 0 and obs.max() < spec.observation.n
     else:
         assert obs.shape == (STEPS, *spec.observation.shape) and obs.dtype in (np.float32, bool)
-        assert (obs.dtype == bool) == (len(spec.observation.shape) > 1), "frames of bits are stored as bits"
+        assert (obs.dtype == bool) == ((spec.observation.low, spec.observation.high) == (0, 1)), (
+            "bits are stored as bits"
+        )
     assert (reward.shape, reward.dtype) == ((STEPS,), np.float32)
     assert (terminated.shape, terminated.dtype) == (truncated.shape, truncated.dtype) == ((STEPS,), np.bool_)
     assert isinstance(spec.max_steps, int)
@@ -127,12 +133,12 @@ def test_truncation_at_the_step_limit(env_id: str, max_steps: int | None) -> Non
     spec = make_spec(env_id, max_steps)
     limit = max_steps or LIMITS[env_id]
     assert spec.max_steps == limit
-    key = jax.random.key(3)
+    key = jax.random.key(5)
 
     @jax.jit
     def at(time: jax.Array) -> Any:
         _, state = spec.reset(key)
-        action = jax.tree.map(lambda x: x[0], _random_actions(spec, key, 1))
+        action = _random_actions(spec, key, 1)[0]
         return spec.step(key, state.replace(time=time), action)[3:]
 
     assert [bool(x) for x in at(jnp.int32(limit - 2))] == [False, False]

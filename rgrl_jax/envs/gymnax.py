@@ -6,11 +6,14 @@ gymnax's own ``step`` resets at every call and hides the last state, so specs ar
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
 import gymnax
 import jax.numpy as jnp
+from gymnax.environments.environment import Environment
+from gymnax.environments.misc.frozen_lake import FrozenLake
 
 from rgrl_jax.envs.registry import register_env
 from rgrl_jax.envs.spec import EnvSpec, Signals
@@ -28,12 +31,13 @@ def spec_from_gymnax(
     reference: Signals | None = None,
     max_steps: int | None = None,
     dtype: Any = None,
+    env: Environment | None = None,
     **env_kwargs: Any,
 ) -> EnvSpec:
-    """Wraps an environment that ``gymnax.make`` knows.
+    """Wraps an environment that ``gymnax.make`` knows, or any other on gymnax's base class.
 
     Args:
-      env_id: its gymnax name.
+      env_id: its gymnax name; with ``env``, any name.
       observation: observation space with the ranges the encoders should use.
       action: action space.
       reward_range: rewards that encode to -1 and +1.
@@ -43,12 +47,21 @@ def spec_from_gymnax(
       max_steps: step limit; None keeps gymnax's.
       dtype: type that observations are given and stored in, for instance bool for frames of 0 and 1, which
         gymnax hands out as floats; None keeps gymnax's.
+      env: the environment, used with its ``default_params``; None asks ``gymnax.make`` for ``env_id``.
       **env_kwargs: passed to ``gymnax.make``.
 
     Returns:
       Its `EnvSpec`.
+
+    Raises:
+      ValueError: both ``env`` and keywords for ``gymnax.make``, or a name that it does not know.
     """
-    env, params = gymnax.make(env_id, **env_kwargs)
+    if env is None:
+        env, params = gymnax.make(env_id, **env_kwargs)
+    elif env_kwargs:
+        raise ValueError(f"env is made already, so {', '.join(env_kwargs)} cannot be passed on to gymnax.make")
+    else:
+        params = env.default_params
     if max_steps is not None:
         params = params.replace(max_steps_in_episode=max_steps)
     limit = int(params.max_steps_in_episode)  # a float in some environments
@@ -126,7 +139,6 @@ def _mountain_car(max_steps: int | None) -> EnvSpec:
 
 
 def _mountain_car_continuous(max_steps: int | None) -> EnvSpec:
-    # gymnax pins the car at the left wall only in position; Gymnasium also zeroes its velocity.
     return spec_from_gymnax(
         "MountainCarContinuous-v0",
         observation=Box((-1.2, -0.07), (0.6, 0.07), (2,)),
@@ -151,7 +163,8 @@ def _pendulum(max_steps: int | None) -> EnvSpec:
     )
 
 
-def _frozen_lake(max_steps: int | None) -> EnvSpec:
+def _frozen_lake(max_steps: int | None, slippery: bool) -> EnvSpec:
+    # gymnax has both; FrozenLake-misc is the slippery one, like Gymnasium's FrozenLake-v1 unless told otherwise.
     def nearness(reward: Array, obs: Array, end: Array) -> Array:
         # Goal: all on; hole: all off; else one minus the distance to the goal cell; the start: all off.
         distance = jnp.hypot(3.0 - obs // 4, 3.0 - obs % 4)
@@ -159,14 +172,15 @@ def _frozen_lake(max_steps: int | None) -> EnvSpec:
         return jnp.where(end, jnp.where(obs == 15, 1.0, -1.0), jnp.where(obs == 0, -1.0, closer))
 
     return spec_from_gymnax(
-        "FrozenLake-misc",
+        "FrozenLake-misc" if slippery else "FrozenLake-deterministic",
         observation=Discrete(16),
         action=Discrete(4),
         reward_range=(0.0, 1.0),
         return_range=(0.0, 1.0),
-        goal=0.7,
+        goal=0.7 if slippery else 1.0,  # the best play reaches 0.74 and 1 within 100 steps
         reference=Signals(Discrete(16), nearness, (0.0, 1.0)),
         max_steps=max_steps,
+        env=FrozenLake(is_slippery=slippery),
     )
 
 
@@ -201,6 +215,7 @@ register_env("Acrobot-v1", _acrobot)
 register_env("MountainCar-v0", _mountain_car)
 register_env("MountainCarContinuous-v0", _mountain_car_continuous)
 register_env("Pendulum-v1", _pendulum)
-register_env("FrozenLake-misc", _frozen_lake)
+register_env("FrozenLake-misc", functools.partial(_frozen_lake, slippery=True))
+register_env("FrozenLake-deterministic", functools.partial(_frozen_lake, slippery=False))
 register_env("Catch-bsuite", _catch)
 register_env("Breakout-MinAtar", _breakout)
