@@ -68,11 +68,15 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "Acrobot-v1": {},
         "MountainCar-v0": {},
         "MountainCarContinuous-v0": {},
+        "MountainCarContinuous-gymnasium": {},
         "Pendulum-v1": {},
         "FrozenLake-misc": {},
         "FrozenLake-deterministic": {},
         "Catch-bsuite": {},
         "Breakout-MinAtar": {"encoder": "conv"},
+        "Blackjack-v1": {},
+        "DoorKey-5x5": {},
+        "DoorKey-5x5-full": {},
     },
 }
 

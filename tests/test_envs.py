@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rgrl_jax.envs import EnvSpec, list_envs, make_spec, register_env, registry, spec_from_gymnax
+from rgrl_jax.envs import EnvSpec, list_envs, make_spec, own, register_env, registry, spec_from_gymnax
 from rgrl_jax.types import Box, Discrete
 
 STEPS = 60
@@ -18,14 +18,22 @@ LIMITS = {
     "Acrobot-v1": 500,
     "MountainCar-v0": 200,
     "MountainCarContinuous-v0": 999,
+    "MountainCarContinuous-gymnasium": 999,
     "Pendulum-v1": 200,
     "FrozenLake-misc": 100,
     "FrozenLake-deterministic": 100,
     "Catch-bsuite": 10,
     "Breakout-MinAtar": 1000,
+    "Blackjack-v1": 20,
+    "DoorKey-5x5": 250,
+    "DoorKey-5x5-full": 250,
 }
 MADE = {
+    "MountainCarContinuous-gymnasium": own.GymnasiumMountainCarContinuous,
     "FrozenLake-deterministic": lambda: gymnax.make("FrozenLake-misc", is_slippery=False)[0],
+    "Blackjack-v1": own.Blackjack,
+    "DoorKey-5x5": own.DoorKey,
+    "DoorKey-5x5-full": own.DoorKeyFull,
 }
 
 
@@ -139,6 +147,8 @@ def test_truncation_at_the_step_limit(env_id: str, max_steps: int | None) -> Non
     def at(time: jax.Array) -> Any:
         _, state = spec.reset(key)
         action = _random_actions(spec, key, 1)[0]
+        if env_id == "Blackjack-v1":
+            action = jnp.int32(1)  # sticking ends the game, while one card more than this key's total of 5 cannot
         return spec.step(key, state.replace(time=time), action)[3:]
 
     assert [bool(x) for x in at(jnp.int32(limit - 2))] == [False, False]

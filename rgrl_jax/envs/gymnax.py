@@ -1,4 +1,4 @@
-"""Built-in environments, on gymnax.
+"""Built-in environments: gymnax's, and our own on its base class.
 
 gymnax's own ``step`` resets at every call and hides the last state, so specs are built on ``step_env`` and
 ``is_truncated``. Ranges are ours: gymnax's bounds are infinite where a velocity is unbounded.
@@ -6,6 +6,7 @@ gymnax's own ``step`` resets at every call and hides the last state, so specs ar
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from typing import Any
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from gymnax.environments.environment import Environment
 from gymnax.environments.misc.frozen_lake import FrozenLake
 
+from rgrl_jax.envs.own import Blackjack, DoorKey, DoorKeyFull, GymnasiumMountainCarContinuous
 from rgrl_jax.envs.registry import register_env
 from rgrl_jax.envs.spec import EnvSpec, Signals
 from rgrl_jax.types import Array, Box, Discrete, Key, PyTree, Space
@@ -138,15 +140,16 @@ def _mountain_car(max_steps: int | None) -> EnvSpec:
     )
 
 
-def _mountain_car_continuous(max_steps: int | None) -> EnvSpec:
+def _mountain_car_continuous(max_steps: int | None, gymnasium: bool) -> EnvSpec:
     return spec_from_gymnax(
-        "MountainCarContinuous-v0",
+        "MountainCarContinuous-gymnasium" if gymnasium else "MountainCarContinuous-v0",
         observation=Box((-1.2, -0.07), (0.6, 0.07), (2,)),
         action=Box(-1.0, 1.0, ()),
         reward_range=(-0.1, 100.0),
         return_range=(-0.1 * (max_steps or 999), 100.0),
         goal=90.0,
         max_steps=max_steps,
+        env=GymnasiumMountainCarContinuous() if gymnasium else None,
     )
 
 
@@ -210,12 +213,44 @@ def _breakout(max_steps: int | None) -> EnvSpec:
     )
 
 
+def _blackjack(max_steps: int | None) -> EnvSpec:
+    # No goal: a lucky streak would pass for a solution, since single games are so much wider apart than strategies.
+    spec = spec_from_gymnax(
+        "Blackjack-v1",
+        observation=Box((4.0, 1.0, 0.0), (31.0, 10.0, 1.0), (3,)),
+        action=Discrete(2),
+        reward_range=(-1.0, 1.0),
+        return_range=(-1.0, 1.0),
+        max_steps=max_steps,
+        env=Blackjack(),
+    )
+    return dataclasses.replace(spec, render=None)  # gymnax cannot draw it
+
+
+def _doorkey(max_steps: int | None, env: DoorKey) -> EnvSpec:
+    spec = spec_from_gymnax(
+        env.name,
+        observation=Box(0.0, 1.0, env.observation_space(env.default_params).shape),
+        action=Discrete(7),
+        reward_range=(0.0, 1.0),
+        return_range=(0.0, 1.0),
+        goal=0.95,  # the best play reaches 0.965
+        max_steps=max_steps,
+        env=env,
+    )
+    return dataclasses.replace(spec, render=None)  # gymnax cannot draw it
+
+
 register_env("CartPole-v1", _cartpole)
 register_env("Acrobot-v1", _acrobot)
 register_env("MountainCar-v0", _mountain_car)
-register_env("MountainCarContinuous-v0", _mountain_car_continuous)
+register_env("MountainCarContinuous-v0", functools.partial(_mountain_car_continuous, gymnasium=False))
+register_env("MountainCarContinuous-gymnasium", functools.partial(_mountain_car_continuous, gymnasium=True))
 register_env("Pendulum-v1", _pendulum)
 register_env("FrozenLake-misc", functools.partial(_frozen_lake, slippery=True))
 register_env("FrozenLake-deterministic", functools.partial(_frozen_lake, slippery=False))
 register_env("Catch-bsuite", _catch)
 register_env("Breakout-MinAtar", _breakout)
+register_env("Blackjack-v1", _blackjack)
+register_env("DoorKey-5x5", functools.partial(_doorkey, env=DoorKey(5)))
+register_env("DoorKey-5x5-full", functools.partial(_doorkey, env=DoorKeyFull(5)))

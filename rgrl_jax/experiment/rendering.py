@@ -18,6 +18,7 @@ DRAWABLE = (
     "CartPole-v1",
     "Catch-bsuite",
     "MountainCar-v0",
+    "MountainCarContinuous-gymnasium",
     "MountainCarContinuous-v0",
     "Pendulum-v1",
 )
