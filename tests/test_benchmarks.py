@@ -1,0 +1,128 @@
+"""The benchmarks that make tables: rows, resuming, and numbers known by hand."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+import rgrl_jax as rgrl
+from benchmarks import figure2, learning, report, settings
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder with one setting of two tiny seeds, and its config."""
+    out = tmp_path_factory.mktemp("results")
+    config = tiny.tiny_config(episodes=3)
+    learning.run_setting("CartPole-v1", "tuned", config, [0, 1], out, workers=1, batch=1)
+    return out, config
+
+
+def test_a_row_per_seed_and_episode(results):
+    out, config = results
+    rows = report.read_rows(out / "CartPole-v1" / "tuned.csv")
+    assert [(row["seed"], row["episode"]) for row in rows] == [(s, e) for s in (0, 1) for e in (1, 2, 3)]
+    assert (out / "CartPole-v1" / "tuned.csv").read_text().splitlines()[0] == ",".join(report.COLUMNS)
+    about = json.loads((out / "CartPole-v1" / "tuned.json").read_text())
+    assert about["config"]["width"] == config.width and about["versions"]["jax"]
+
+
+def test_rows_are_those_of_train(results):
+    out, config = results
+    import jax
+
+    _, metrics = jax.jit(rgrl.train)(jax.random.key(1), config)
+    own = [row for row in report.read_rows(out / "CartPole-v1" / "tuned.csv") if row["seed"] == 1]
+    assert [row["episode_return"] for row in own] == list(np.asarray(metrics.episode_return))
+    assert [row["env_steps"] for row in own] == list(np.asarray(metrics.env_steps))
+
+
+def test_finished_seeds_are_not_run_again(results, monkeypatch):
+    out, config = results
+    before = (out / "CartPole-v1" / "tuned.csv").read_bytes()
+    asked = []
+    monkeypatch.setattr(learning, "run_seeds", lambda env, setting, config, seeds: asked.append(seeds) or [])
+    monkeypatch.setattr(report, "append_rows", lambda path, rows: None)
+    learning.run_setting("CartPole-v1", "tuned", config, [0, 1, 2, 3], out, workers=1, batch=1)
+    assert asked == [[2], [3]]
+    assert (out / "CartPole-v1" / "tuned.csv").read_bytes() == before
+
+
+def test_results_of_another_config_are_not_mixed(results):
+    out, config = results
+    with pytest.raises(SystemExit, match="width = 8, not 16"):
+        learning.run_setting("CartPole-v1", "tuned", config.replace(width=16), [0], out, workers=1, batch=1)
+
+
+def test_a_changed_setting_needs_a_name_of_its_own():
+    with pytest.raises(SystemExit, match="'tuned'"):
+        learning.make_config("CartPole-v1", "tuned", {"width": 64}, None)
+    assert learning.make_config("CartPole-v1", "wide", {"width": 64}, 7).width == 64
+
+
+def _rows(returns, env_id="CartPole-v1", setting="tuned"):
+    """Rows of seeds with these evaluation returns ``[seeds][episodes]``, 100 steps an episode."""
+    return [
+        dict(zip(report.COLUMNS, (env_id, setting, s, e, 100 * e, 0.0, value, 1.5 * e), strict=True))
+        for s, curve in enumerate(returns)
+        for e, value in enumerate(curve, 1)
+    ]
+
+
+def test_the_table_counts_what_the_rows_say():
+    never, second, third = [9.0, 9.0, 9.0], [9.0, 480.0, 500.0], [9.0, 9.0, 475.0]
+    row = report.summarise(_rows([second, second, third, never]))
+    assert row["episodes to goal, median"] == "2"
+    assert row["90th percentile"] == "not reached"
+    assert row["env steps to goal, median"] == "200"
+    assert row["share failed"] == "25%"
+    assert row["last evaluation, IQM"] == f"{(500 + 475) / 2:.4g}"
+    assert row["training seconds per seed"] == "4"  # 4.5, rounded to even
+    assert report.summarise(_rows([never, never]))["episodes to goal, median"] == "not reached"
+
+
+def test_a_kill_between_seeds_leaves_whole_seeds(tmp_path):
+    path = tmp_path / "x.csv"
+    rows = _rows([[1.0, 2.0], [3.0, 4.0]])
+    report.append_rows(path, rows[:2])
+    report.append_rows(path, rows[2:])
+    assert report.read_rows(path) == rows
+
+
+def test_report_draws_and_tells(tmp_path):
+    for setting, value in (("tuned", 480.0), ("shooting", 100.0)):
+        path = tmp_path / "CartPole-v1" / f"{setting}.csv"
+        path.parent.mkdir(exist_ok=True)
+        report.append_rows(path, _rows([[9.0, value]] * 3, setting=setting))
+        about = {"date": "today", "machine": "here", "versions": {"jax": "1"}}
+        path.with_suffix(".json").write_text(json.dumps(about))
+    report.write_report(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert text.index("| tuned |") < text.index("| shooting |")
+    assert "today; here; jax 1" in text
+    assert (tmp_path / "CartPole-v1" / "curves.png").stat().st_size > 10_000
+
+
+def test_figure2_says_where_larger_is_not_faster(tmp_path):
+    for size, value in ((1, 100.0), (2, 200.0), (5, 50.0), (10, 100.0)):
+        path = tmp_path / "CartPole-v1" / f"{figure2.cell('gru', size)}.csv"
+        path.parent.mkdir(exist_ok=True)
+        report.append_rows(path, _rows([[value, value + s] for s in range(4)]))
+    figure2.write_figure(tmp_path)
+    figure2.write_text(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "Larger m is faster, of 3 comparisons: yes: 1, not settled: 1, no, slower: 1." in text
+    assert (tmp_path / "figure2.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("env_id", rgrl.list_presets()["tuned"])
+def test_rivals_have_the_same_budget_and_ablations_fit(env_id):
+    config = rgrl.preset(env_id)
+    budget = settings.evaluations(config)
+    for name, changes in settings.ablations(env_id).items():
+        changed = rgrl.preset(env_id, **changes)
+        if name in settings.RIVALS:
+            assert 0.9 * budget <= settings.evaluations(changed) <= budget
+        elif name != "tuned":
+            assert changed != config
