@@ -18,10 +18,17 @@ PlanModel = Callable[[PyTree, Any, Array], ModelOutput]
 """``apply(member, context, actions [T, A]) -> ModelOutput``, differentiable in the actions."""
 
 
+DISTANCES = {"squared": jnp.square, "absolute": jnp.abs}
+
+
 def plan_error(
-    predicted: Array, desired_reward: Scalar, reduction: str = "sum", step_weights: Array | float = 1.0
+    predicted: Array,
+    desired_reward: Scalar,
+    reduction: str = "sum",
+    step_weights: Array | float = 1.0,
+    distance: str = "squared",
 ) -> Array:
-    """Squared distance of predicted from desired rewards, a scalar.
+    """Distance of predicted from desired rewards, a scalar.
 
     Args:
       predicted: ``[T, R]``.
@@ -30,8 +37,10 @@ def plan_error(
         or ``"sum"`` over steps of the mean over entries, so that a step's pull on its own action does
         not shrink with the horizon.
       step_weights: how much each step counts, ``[T]``.
+      distance: ``"squared"`` as in the paper, which shuns bad steps more than it seeks good ones; or
+        ``"absolute"``, by which below r* the best plan is the one with the greatest sum of rewards.
     """
-    error = jnp.square(predicted - desired_reward).mean(axis=-1) * step_weights
+    error = DISTANCES[distance](predicted - desired_reward).mean(axis=-1) * step_weights
     return error.sum() if reduction == "sum" else error.mean()
 
 
@@ -47,6 +56,7 @@ def plan(
     desired_reward: Scalar = 1.0,
     reduction: str = "sum",
     step_weights: Array | float = 1.0,
+    distance: str = "squared",
     members: str = "sample",
     disagreement: Scalar = 0.0,
     accept: str = "always",
@@ -73,6 +83,7 @@ def plan(
         member has its own.
       reduction: see `plan_error`.
       step_weights: likewise.
+      distance: likewise.
       members: ``"sample"`` draws one member per iteration, ``"mean"`` descends the mean error of all.
       disagreement: see `rgrl_jax.planning.descent.descend`.
       accept: likewise.
@@ -82,7 +93,7 @@ def plan(
       A `PlanOutput`; diagnostics that nobody reads are not computed under ``jit``.
     """
     wishes = per_member(desired_reward, params)
-    judge = partial(plan_error, reduction=reduction, step_weights=step_weights)
+    judge = partial(plan_error, reduction=reduction, step_weights=step_weights, distance=distance)
 
     def error(member: tuple[PyTree, Array], latent: Array) -> Array:
         return judge(apply(member[0], context, squash(latent)).reward, member[1])

@@ -62,6 +62,7 @@ def sample_plan(
     desired_reward: Scalar = 1.0,
     reduction: str = "sum",
     step_weights: Array | float = 1.0,
+    distance: str = "squared",
     members: str = "sample",
     disagreement: Scalar = 0.0,
     squash: Callable[[Array], Array] = jnp.tanh,
@@ -82,7 +83,7 @@ def sample_plan(
       A `PlanOutput` of the last mean.
     """
     wishes = per_member(desired_reward, params)
-    judge = partial(plan_error, reduction=reduction, step_weights=step_weights)
+    judge = partial(plan_error, reduction=reduction, step_weights=step_weights, distance=distance)
 
     def error(member: tuple[PyTree, Array], latent: Array) -> Array:
         return judge(apply(member[0], context, squash(latent)).reward, member[1])

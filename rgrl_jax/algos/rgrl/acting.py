@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +14,8 @@ from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.parts import Parts, parts
 from rgrl_jax.encoding import SQUASHES, Codec, scale
 from rgrl_jax.envs.gradients import unstopped
+from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.envs.spec import repeat_actions
 from rgrl_jax.planning import make_cem, make_mppi, make_plan_optimizer, plan, sample_plan, shooting, start_noise
 from rgrl_jax.rollout import Policy, View
 from rgrl_jax.types import Array, Episode, History, Key, ModelOutput, PlanOutput, PyTree
@@ -122,6 +125,7 @@ def plan_rows(
             desired_reward=desired_rewards(config),
             reduction=config.plan_loss_reduction,
             step_weights=step_weights(config),
+            distance=config.plan_loss,
             members=config.plan_members,
             disagreement=config.plan_disagreement,
             squash=SQUASHES[config.squash],
@@ -168,14 +172,15 @@ def _learned_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Par
 
 def _true_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Parts) -> Dynamics:
     """The environment's own: an oracle, to see how far planning could get. One member, which is always right."""
-    del params, config
-    spec, codec, _ = built
+    del params
+    codec = built.codec
+    single = make_spec(config.env_id, config.max_steps)
+    spec = repeat_actions(dataclasses.replace(single, step=unstopped(single.step)), config.action_repeat)
     key = jax.random.key(0)  # what the oracle foresees of chance
-    env_step = unstopped(spec.step)
 
     def step(carry: tuple[PyTree, Array], action: Array) -> tuple[tuple[PyTree, Array], ModelOutput]:
         state, alive = carry
-        obs, state, reward, terminated, _ = env_step(key, state, codec.decode_action(action))
+        obs, state, reward, terminated, _ = spec.step(key, state, codec.decode_action(action))
         reward = scale(jnp.where(alive, reward, 0.0), *spec.reward_range)[None]
         alive = alive & ~terminated
         return (state, alive), ModelOutput(reward, codec.encode_state(obs, ~alive))
@@ -203,10 +208,10 @@ def desired_rewards(config: RGRLConfig) -> Array:
 
 
 def emphasis(config: RGRLConfig) -> Array:
-    """Factors ``[R + 1]`` by which the mean squared error over rewards and novelty becomes a weighted sum of both."""
+    """Factors ``[R + 1]`` by which the mean distance over rewards and novelty becomes a weighted sum of both."""
     size = parts(config).codec.reward_size
     weight = jnp.append(jnp.full(size, (size + 1) / size), config.plan_novelty * (size + 1))
-    return jnp.sqrt(weight)
+    return jnp.sqrt(weight) if config.plan_loss == "squared" else weight
 
 
 def step_weights(config: RGRLConfig) -> Array:

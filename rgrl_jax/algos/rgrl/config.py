@@ -17,7 +17,7 @@ from rgrl_jax.learning import LOSSES, OPTIMIZERS
 from rgrl_jax.models.base import factory
 from rgrl_jax.models.encoder import ENCODERS
 from rgrl_jax.models.frame import INITIALIZERS
-from rgrl_jax.planning import COLORS, PLAN_OPTIMIZERS
+from rgrl_jax.planning import COLORS, DISTANCES, PLAN_OPTIMIZERS
 from rgrl_jax.replay import DEDUPE
 from rgrl_jax.types import Box, Discrete
 
@@ -83,6 +83,8 @@ class RGRLConfig(struct.PyTreeNode):
       plan_optimizer: what turns the gradient into a step; the paper's is sgd. normalized steps by plan_lr however
         flat the error is.
       plan_lr: step size of planning, beta.
+      plan_loss: distance of predicted from desired rewards: the paper's squared one shuns bad steps more than it
+        seeks good ones, by the absolute one the best plan has the greatest sum of rewards.
       plan_loss_reduction: planning error summed over the plan, or averaged as in the authors' code.
       plan_loss_steps: steps of the plan that count: all, or the last alone.
       plan_loss_growth: with all, how many times more a step counts than the one before it.
@@ -176,6 +178,7 @@ class RGRLConfig(struct.PyTreeNode):
     plan_spread: float = number(1.0)
     plan_optimizer: str = choice(*PLAN_OPTIMIZERS)
     plan_lr: float = number(0.3, symbol="β")
+    plan_loss: str = choice(*DISTANCES)
     plan_loss_reduction: str = choice("sum", "mean")
     plan_loss_steps: str = choice("all", "last")
     plan_loss_growth: float = number(1.0)
