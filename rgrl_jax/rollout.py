@@ -37,6 +37,26 @@ the policy wants to be shown the next time, of the structure it was given.
 """
 
 
+class Acting(NamedTuple):
+    """Who plays, how often and by which key: what `rollout` is told beside the environment.
+
+    Attributes:
+      key: of the episodes.
+      policy: see `Policy`.
+      num_envs: ``N``.
+      memory: what the policy is shown the first time.
+      info: zeros as the policy reports, or None.
+      padding: see `advance`.
+    """
+
+    key: Key
+    policy: Policy
+    num_envs: int = 1
+    memory: PyTree = ()
+    info: PyTree | None = None
+    padding: int = 0
+
+
 class Rollout(struct.PyTreeNode):
     """Episodes under way.
 
@@ -102,15 +122,36 @@ def begin(
     padding: int = 0,
 ) -> Rollout:
     """Resets ``N`` environments; arguments as for `rollout`."""
-    reset_key, env_key, policy_key = jax.random.split(key, 3)
-    obs, env_state = jax.vmap(spec.reset)(jax.random.split(reset_key, num_envs))
+    obs, env_state = jax.vmap(spec.reset)(reset_keys(key, num_envs))
+    return begin_from(key, spec, policy, obs, env_state, memory=memory, info=info, padding=padding)
+
+
+def reset_keys(key: Key, num_envs: int) -> Key:
+    """The keys ``[N]`` that `rollout` resets the environments with."""
+    return jax.random.split(jax.random.split(key, 3)[0], num_envs)
+
+
+def begin_from(
+    key: Key,
+    spec: EnvSpec,
+    policy: Policy,
+    obs: Array,
+    env_state: PyTree = (),
+    *,
+    memory: PyTree = (),
+    info: PyTree | None = None,
+    padding: int = 0,
+) -> Rollout:
+    """Begins where ``N`` environments were reset, by the keys of `reset_keys`, to observations ``[N, ...]``."""
+    _, env_key, policy_key = jax.random.split(key, 3)
+    n = obs.shape[0]
     episode = _blank(spec, obs, padding)
     if info is None:
         _, info, _ = jax.eval_shape(policy, policy_key, View(episode, jnp.int32(0), env_state, memory))
         info = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info)
     episode = episode.replace(info=info)
-    env_keys = jax.random.split(env_key, num_envs)
-    return Rollout(episode, env_state, env_keys, policy_key, jnp.int32(0), jnp.zeros(num_envs, jnp.int32), memory)
+    env_keys = jax.random.split(env_key, n)
+    return Rollout(episode, env_state, env_keys, policy_key, jnp.int32(0), jnp.zeros(n, jnp.int32), memory)
 
 
 def advance(
@@ -127,22 +168,22 @@ def advance(
         return more if until is None else more & (now.t < until)
 
     def plan_and_execute(now: Rollout) -> Rollout:
-        key = jax.random.fold_in(now.policy_key, now.t)
-        actions, info, memory = policy(key, View(now.episode, now.t, now.env_state, now.memory))
-        alive = ~(now.episode.terminated | now.episode.truncated)
-        info = jax.tree.map(lambda total, x: total + jnp.where(alive, x, 0.0), now.episode.info, info)
-        episode, env_state = now.episode.replace(info=info), now.env_state
+        now, actions = decide(now, policy)
+        episode, env_state = now.episode, now.env_state
         for i in range(actions.shape[0]):
             episode, env_state = _step(spec, now.env_keys, episode, env_state, actions[i], now.t + i, padding)
-        return now.replace(
-            episode=episode,
-            env_state=env_state,
-            t=now.t + actions.shape[0],
-            plans=now.plans + alive,
-            memory=memory,
-        )
+        return now.replace(episode=episode, env_state=env_state, t=now.t + actions.shape[0])
 
     return jax.lax.while_loop(running, plan_and_execute, started)
+
+
+def decide(now: Rollout, policy: Policy) -> tuple[Rollout, Array]:
+    """Asks the policy once: the next actions ``[M, N, ...]``, and the rollout with what it reported."""
+    key = jax.random.fold_in(now.policy_key, now.t)
+    actions, info, memory = policy(key, View(now.episode, now.t, now.env_state, now.memory))
+    alive = ~(now.episode.terminated | now.episode.truncated)
+    info = jax.tree.map(lambda total, x: total + jnp.where(alive, x, 0.0), now.episode.info, info)
+    return now.replace(episode=now.episode.replace(info=info), plans=now.plans + alive, memory=memory), actions
 
 
 def finish(done: Rollout) -> Episode:
@@ -180,15 +221,42 @@ def _step(
     """Steps the environments that are still moving, from row ``t`` to row ``t + 1``."""
     keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(env_keys, t)
     obs, next_state, reward, terminated, truncated = jax.vmap(spec.step)(keys, env_state, action)
-    alive = ~(episode.terminated | episode.truncated)
     moving = _moving(episode, t, padding)
-    lane = jnp.arange(alive.shape[0])
-    row = jnp.where(moving, t, episode.reward.shape[0])  # a row out of bounds is dropped
 
     def keep(old: Array, new: Array) -> Array:
         return jnp.where(moving.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
-    episode = episode.replace(
+    episode = record(episode, t, action, obs, reward, terminated, truncated, padding=padding)
+    return episode, jax.tree.map(keep, env_state, next_state)
+
+
+def record(
+    episode: Episode,
+    t: Array,
+    action: Array,
+    obs: Array,
+    reward: Array,
+    terminated: Array,
+    truncated: Array,
+    *,
+    padding: int = 0,
+) -> Episode:
+    """Writes down a step from row ``t`` to row ``t + 1`` of the environments that are still moving.
+
+    Args:
+      episode: the buffers.
+      t: scalar int32.
+      action: what was done ``[N, ...]``; this and the others count only where an environment moves.
+      obs: what came of it ``[N, ...]``.
+      reward: ``[N]``.
+      terminated: ``[N]`` bool.
+      truncated: ``[N]`` bool.
+      padding: see `advance`.
+    """
+    alive = ~(episode.terminated | episode.truncated)
+    lane = jnp.arange(alive.shape[0])
+    row = jnp.where(_moving(episode, t, padding), t, episode.reward.shape[0])  # a row out of bounds is dropped
+    return episode.replace(
         obs=episode.obs.at[row + 1, lane].set(obs, mode="drop"),
         action=episode.action.at[row, lane].set(action, mode="drop"),
         reward=episode.reward.at[row, lane].set(jnp.where(alive, reward, 0.0), mode="drop"),
@@ -196,7 +264,6 @@ def _step(
         terminated=jnp.where(alive, terminated, episode.terminated),
         truncated=jnp.where(alive, truncated, episode.truncated),
     )
-    return episode, jax.tree.map(keep, env_state, next_state)
 
 
 def env_states(key: Key, spec: EnvSpec, episode: Episode) -> PyTree:

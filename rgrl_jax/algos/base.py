@@ -1,4 +1,4 @@
-"""What an algorithm is: four pure functions, found by the type of its config."""
+"""What an algorithm is: a few pure functions, found by the type of its config."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from rgrl_jax.envs.spec import EnvSpec
+from rgrl_jax.rollout import Acting
 from rgrl_jax.types import Episode, Key, Metrics
 
 
@@ -56,6 +58,25 @@ def _si(value: float) -> str:
     return f"{value:.3g} {prefix}"
 
 
+class Halves(NamedTuple):
+    """What ``step`` and ``play`` are made of, for a loop that steps the environments itself.
+
+    ``step(state, config)`` is ``learn(state, episode, config)`` of the episode that `rollout` plays in
+    ``spec(config)`` by ``act(state, config)``, and ``play`` is what it plays by ``show``.
+
+    Attributes:
+      spec: ``config -> EnvSpec``; the environment as the algorithm plays it.
+      act: ``(state, config) -> Acting``; how the next training episode is played.
+      show: ``(key, state, config, num_episodes) -> Acting``; how noiseless episodes are.
+      learn: ``(state, episode, config) -> (state, Metrics)``; what follows a training episode.
+    """
+
+    spec: Callable[[Any], EnvSpec]
+    act: Callable[[Any, Any], Acting]
+    show: Callable[[Key, Any, Any, int], Acting]
+    learn: Callable[[Any, Episode, Any], tuple[Any, Metrics]]
+
+
 class Algorithm(NamedTuple):
     """An algorithm as pure functions on an explicit state.
 
@@ -64,12 +85,14 @@ class Algorithm(NamedTuple):
       step: ``(state, config) -> (state, Metrics)``; one episode and the learning after it.
       play: ``(key, state, config, num_episodes) -> Episode``; noiseless episodes of the frozen agent.
       describe: ``config -> Cost``; what a run costs, without compiling anything.
+      halves: ``step`` and ``play`` in parts, or None; without them it cannot play environments on the host.
     """
 
     init: Callable[[Key, Any], Any]
     step: Callable[[Any, Any], tuple[Any, Metrics]]
     play: Callable[[Key, Any, Any, int], Episode]
     describe: Callable[[Any], Cost]
+    halves: Halves | None = None
 
 
 _ALGORITHMS: dict[type, tuple[str, Algorithm]] = {}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax.types import Array, Key, PyTree, Space
+from rgrl_jax.types import Array, Box, Key, PyTree, Space
 
 ResetFn = Callable[[Key], tuple[Array, PyTree]]
 StepFn = Callable[[Key, PyTree, Array], tuple[Array, PyTree, Array, Array, Array]]
@@ -32,6 +32,37 @@ class Signals:
     reward_range: tuple[float, float]
 
 
+class HostEnv(Protocol):
+    """One environment that lives on the host: it keeps its own state, and speaks NumPy.
+
+    A fresh one is made for every episode, so that nothing but the key of its reset decides what happens in it.
+    """
+
+    def reset(self, key: Key) -> Any:
+        """Begins an episode that ``key`` decides; the first observation."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool]:
+        """Observation, reward, terminated, truncated after an action; not called after the end."""
+
+    def render(self) -> Any:
+        """A picture of the present, ``[height, width, 3]`` uint8; only of one that was made to be drawn."""
+
+    def close(self) -> None:
+        """Lets go of what it holds."""
+
+
+class Host(NamedTuple):
+    """Where an environment comes from that no compiled program can hold.
+
+    Attributes:
+      make: ``drawn -> HostEnv``; one that can be drawn if ``drawn``.
+      dtype: NumPy type of its observations.
+    """
+
+    make: Callable[[bool], HostEnv]
+    dtype: Any
+
+
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
     """An environment in the one normal form of this library. Everything is unbatched.
@@ -49,6 +80,7 @@ class EnvSpec:
       goal: mean return at which the task counts as solved, or None.
       reference: the signals of the authors' code, where it reads this environment differently.
       render: returns ``(env, params)`` that ``gymnax.visualize`` can draw, or None.
+      host: where it comes from, if it lives on the host: ``reset`` and ``step`` then only say so. See `host_spec`.
     """
 
     env_id: str
@@ -62,6 +94,85 @@ class EnvSpec:
     goal: float | None = None
     reference: Signals | None = None
     render: Callable[[], tuple[Any, Any]] | None = None
+    host: Host | None = None
+
+
+def host_spec(
+    env_id: str,
+    make: Callable[[bool], HostEnv],
+    *,
+    observation: Space,
+    action: Space,
+    reward_range: tuple[float, float],
+    return_range: tuple[float, float],
+    max_steps: int,
+    goal: float | None = None,
+    dtype: Any = "float32",
+) -> EnvSpec:
+    """Describes an environment that lives on the host: a simulator, a game, a robot.
+
+    `rgrl_jax.run`, `rgrl_jax.evaluate`, `rgrl_jax.play` and the command line play it there, one step after the
+    other, while planning and learning stay compiled.
+
+    Args:
+      env_id: its name.
+      make: ``drawn -> HostEnv``, called for every episode; ``drawn`` asks for one that can ``render``.
+      observation: observation space, with the ranges the encoders should use.
+      action: action space.
+      reward_range: rewards that encode to -1 and +1; planning aims at the upper end.
+      return_range: worst and best return.
+      max_steps: steps after which an episode is cut off, whether it does so itself or not.
+      goal: return that counts as solved.
+      dtype: type that observations are stored in.
+
+    Returns:
+      Its `EnvSpec`; in a compiled program its ``reset`` and ``step`` raise a ValueError.
+    """
+
+    def refuse(*_: Any) -> NoReturn:
+        raise ValueError(
+            f"{env_id} lives on the host, where no compiled program reaches it; use rgrl.run instead of rgrl.train, "
+            f"and rgrl.evaluate or rgrl.play outside of jit and vmap"
+        )
+
+    return EnvSpec(
+        env_id=env_id,
+        reset=refuse,
+        step=refuse,
+        observation=observation,
+        action=action,
+        reward_range=reward_range,
+        max_steps=max_steps,
+        return_range=return_range,
+        goal=goal,
+        host=Host(make, dtype),
+    )
+
+
+def observed(spec: EnvSpec, key: Key | None = None) -> jax.ShapeDtypeStruct:
+    """Shape and type of an observation; ``key`` is one that a reset may be given, and is not needed on the host."""
+    if spec.host is None:
+        return jax.eval_shape(spec.reset, key)[0]
+    shape = spec.observation.shape if isinstance(spec.observation, Box) else ()
+    return jax.ShapeDtypeStruct(shape, spec.host.dtype)
+
+
+class _Held:
+    """A `HostEnv` that holds every action."""
+
+    def __init__(self, env: HostEnv, times: int):
+        self.env, self.times = env, times
+        self.reset, self.render, self.close = env.reset, env.render, env.close
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool]:
+        """So many steps, or those until the end."""
+        total = 0.0
+        for _ in range(self.times):
+            obs, reward, terminated, truncated = self.env.step(action)
+            total += reward
+            if terminated or truncated:
+                break
+        return obs, total, terminated, truncated
 
 
 def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
@@ -75,6 +186,9 @@ def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
       An `EnvSpec` whose rewards are the sums over these steps, with a limit of ``ceil(max_steps / times)`` and the
       same ``return_range``. Its ``reward_range`` is ``times`` as wide.
     """
+    if spec.host is not None:
+        make = spec.host.make
+        spec = dataclasses.replace(spec, host=spec.host._replace(make=lambda drawn: _Held(make(drawn), times)))
 
     def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
         def once(carry: Any, i: Array) -> tuple[Any, None]:
@@ -90,7 +204,7 @@ def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
     low, high = spec.reward_range
     return dataclasses.replace(
         spec,
-        step=step,
+        step=step if spec.host is None else spec.step,
         max_steps=-(-spec.max_steps // times),
         reward_range=(times * low, times * high),
     )

@@ -14,12 +14,13 @@ import jax.numpy as jnp
 from flax import struct
 
 from rgrl_jax import learning, replay
-from rgrl_jax.algos.base import Algorithm, Cost, register_algorithm
+from rgrl_jax.algos.base import Algorithm, Cost, Halves, register_algorithm
 from rgrl_jax.algos.rgrl.acting import first_view, make_policy, plan_noise
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.learning import begin_learning, learn, learn_count, make_optimizer, remember
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
-from rgrl_jax.rollout import Policy, Rollout, advance, begin, finish, rollout
+from rgrl_jax.envs.spec import observed
+from rgrl_jax.rollout import Acting, Policy, Rollout, advance, begin, finish, rollout
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 RECENT = 10
@@ -53,13 +54,12 @@ def init(key: Key, config: RGRLConfig) -> TrainState:
     spec, codec, _ = parts(config)
     run_key, params_key = jax.random.split(key)
     params = draw_members(params_key, config)
-    obs, _ = jax.eval_shape(spec.reset, key)
     action = jax.eval_shape(codec.decode_action, jnp.zeros(codec.action_size))
     return TrainState(
         key=run_key,
         params=params,
         opt_state=learning.init(params, make_optimizer(config)),
-        replay=replay.init(obs, action, capacity=config.replay_capacity, dedupe=config.dedupe),
+        replay=replay.init(observed(spec, key), action, capacity=config.replay_capacity, dedupe=config.dedupe),
         returns=jnp.zeros(RECENT),
         episode=jnp.int32(0),
         env_steps=jnp.int32(0),
@@ -68,21 +68,40 @@ def init(key: Key, config: RGRLConfig) -> TrainState:
 
 def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
     """One episode and the learning after it, or within it (lines 3-28)."""
-    keys = jax.random.split(jax.random.fold_in(state.key, state.episode), 4)
-    act_key, reset_key, learn_key, evict_key = keys
-    noise = plan_noise(state.episode, config)
     if config.learn_every:
-        episode, learnt, loss = _act_and_learn(act_key, learn_key, state, noise, config)
-    else:
-        explore = state.episode < config.warmup_episodes
-        episode = _rollout(act_key, state.params, config, noise, explore, config.num_envs)
-        params, opt_state = begin_learning(reset_key, state.params, state.opt_state, state.episode, config)
-        begun = state.replace(params=params, opt_state=opt_state)
-        learnt, loss = _learn(learn_key, begun, state.replay, episode, episode.length.sum(), config)
+        episode, learnt, loss = _act_and_learn(state, config)
+        return _conclude(state, learnt, episode, loss, config)
+    return learn_from(state, _play(act(state, config), config), config)
 
+
+def act(state: TrainState, config: RGRLConfig) -> Acting:
+    """How the next training episode is played (lines 7-14)."""
+    key, explore = _keys(state)[0], state.episode < config.warmup_episodes
+    return _acting(key, state.params, config, plan_noise(state.episode, config), explore, config.num_envs)
+
+
+def learn_from(state: TrainState, episode: Episode, config: RGRLConfig) -> tuple[TrainState, Metrics]:
+    """The learning after an episode that was played as `act` says (lines 16-27)."""
+    _, reset_key, learn_key, _ = _keys(state)
+    params, opt_state = begin_learning(reset_key, state.params, state.opt_state, state.episode, config)
+    begun = state.replace(params=params, opt_state=opt_state)
+    learnt, loss = _learn(learn_key, begun, state.replay, episode, episode.length.sum(), config)
+    return _conclude(state, learnt, episode, loss, config)
+
+
+def _keys(state: TrainState) -> Key:
+    """Of the next episode: for acting, for a new ensemble, for learning, and for what the replay forgets."""
+    return jax.random.split(jax.random.fold_in(state.key, state.episode), 4)
+
+
+def _conclude(
+    state: TrainState, learnt: TrainState, episode: Episode, loss: Array, config: RGRLConfig
+) -> tuple[TrainState, Metrics]:
+    """Counts an episode and makes room in the replay; ``state`` is that before it."""
     returns, length = episode.episode_return.mean(), episode.length.sum(dtype=jnp.int32)
+    noise = plan_noise(state.episode, config)
     state = learnt.replace(
-        replay=replay.evict(evict_key, learnt.replay, config.max_windows),
+        replay=replay.evict(_keys(state)[3], learnt.replay, config.max_windows),
         returns=jnp.append(state.returns[1:], returns),
         episode=state.episode + 1,
         env_steps=state.env_steps + length * config.action_repeat,
@@ -102,12 +121,15 @@ def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
     return state, metrics
 
 
-def _rollout(key: Key, params: PyTree, config: RGRLConfig, noise: Array, explore: Array, num_envs: int) -> Episode:
-    """``N`` whole episodes of one ensemble."""
+def _acting(key: Key, params: PyTree, config: RGRLConfig, noise: Array, explore: Array, num_envs: int) -> Acting:
+    """One ensemble plays ``N`` episodes."""
     policy = make_policy(params, config, noise, explore)
-    return rollout(
-        key, parts(config).spec, policy, num_envs=num_envs, padding=padding(config), **first_view(config, num_envs)
-    )
+    return Acting(key, policy, num_envs, padding=padding(config), **first_view(config, num_envs))
+
+
+def _play(acting: Acting, config: RGRLConfig) -> Episode:
+    """Plays them in one program."""
+    return rollout(spec=config.spec, **acting._asdict())
 
 
 def _learn(
@@ -127,15 +149,14 @@ def _progress(state: TrainState, config: RGRLConfig) -> Array:
     return jnp.where(state.episode == 0, 0.0, jnp.clip((mean - low) / (high - low), 0.0, 1.0))
 
 
-def _act_and_learn(
-    act_key: Key, learn_key: Key, state: TrainState, noise: Array, config: RGRLConfig
-) -> tuple[Episode, TrainState, Array]:
+def _act_and_learn(state: TrainState, config: RGRLConfig) -> tuple[Episode, TrainState, Array]:
     """One episode, interrupted every ``learn_every`` steps to learn from all that happened so far.
 
     The replay is filled anew each time, with the episode up to there on top of what was there before it.
     """
+    act_key, _, learn_key, _ = _keys(state)
     spec, pad, before = parts(config).spec, padding(config), state.replay
-    explore = state.episode < config.warmup_episodes
+    noise, explore = plan_noise(state.episode, config), state.episode < config.warmup_episodes
 
     def policy(state: TrainState) -> Policy:
         return make_policy(state.params, config, noise, explore)
@@ -155,10 +176,15 @@ def _act_and_learn(
     return finish(done), state, loss
 
 
-def play(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> Episode:
-    """Plays ``N`` noiseless episodes of the frozen agent, the member draws shared among them."""
+def show(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> Acting:
+    """How ``N`` noiseless episodes of the frozen agent are played, the member draws shared among them."""
     config = config.replace(padding="virtual", plan_novelty=0.0)
-    return _rollout(key, state.params, config, jnp.float32(0.0), jnp.bool_(False), num_episodes)
+    return _acting(key, state.params, config, jnp.float32(0.0), jnp.bool_(False), num_episodes)
+
+
+def play(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> Episode:
+    """Plays them in one program."""
+    return _play(show(key, state, config, num_episodes), config)
 
 
 def describe(config: RGRLConfig) -> Cost:
@@ -193,5 +219,6 @@ def describe(config: RGRLConfig) -> Cost:
     )
 
 
-ALGORITHM = Algorithm(init, step, play, describe)
+HALVES = Halves(lambda config: config.spec, act, show, learn_from)
+ALGORITHM = Algorithm(init, step, play, describe, HALVES)
 register_algorithm("rgrl", RGRLConfig, ALGORITHM)
