@@ -9,13 +9,24 @@ returns = rgrl.evaluate(jax.random.key(1), state, config, num_episodes=100)
 
 __version__ = "0.1.0"
 
-from rgrl_jax.algos.base import Algorithm, Cost, get_algorithm, list_algorithms, register_algorithm
+from rgrl_jax.algos.base import Algorithm, Cost, Halves, get_algorithm, list_algorithms, register_algorithm
 from rgrl_jax.algos.rgrl import RGRLConfig, TrainState
 from rgrl_jax.encoding import Codec, make_codec
-from rgrl_jax.envs import EnvSpec, Signals, list_envs, make_spec, register_env, spec_from_gymnax
+from rgrl_jax.envs import (
+    EnvSpec,
+    HostEnv,
+    Signals,
+    host_spec,
+    list_envs,
+    make_spec,
+    register_env,
+    spec_from_gymnasium,
+    spec_from_gymnax,
+)
 from rgrl_jax.experiment.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal
 from rgrl_jax.experiment.checkpoint import load_run
 from rgrl_jax.experiment.plotting import plot_learning
+from rgrl_jax.experiment.programs import evaluate, play
 from rgrl_jax.experiment.rendering import render_episode
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
@@ -31,8 +42,8 @@ from rgrl_jax.planning import (
     shooting,
 )
 from rgrl_jax.presets import list_presets, preset
-from rgrl_jax.rollout import View, rollout
-from rgrl_jax.training import evaluate, evaluation_key, init, play, train
+from rgrl_jax.rollout import Acting, View, rollout
+from rgrl_jax.training import evaluation_key, init, train
 from rgrl_jax.types import (
     Box,
     Deduction,
@@ -46,6 +57,7 @@ from rgrl_jax.types import (
 )
 
 __all__ = [
+    "Acting",
     "Algorithm",
     "Box",
     "CSVLog",
@@ -57,7 +69,9 @@ __all__ = [
     "Discrete",
     "EnvSpec",
     "Episode",
+    "Halves",
     "History",
+    "HostEnv",
     "Metrics",
     "Model",
     "ModelOutput",
@@ -74,6 +88,7 @@ __all__ = [
     "evaluate",
     "evaluation_key",
     "get_algorithm",
+    "host_spec",
     "init",
     "iqm",
     "list_algorithms",
@@ -100,6 +115,7 @@ __all__ = [
     "run",
     "sample_plan",
     "shooting",
+    "spec_from_gymnasium",
     "spec_from_gymnax",
     "train",
 ]

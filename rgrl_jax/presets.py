@@ -11,7 +11,7 @@ from typing import Any
 
 from rgrl_jax.algos.config import check_names, nearest
 from rgrl_jax.algos.rgrl.config import RGRLConfig
-from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.envs.registry import check_env
 
 _PAPER: dict[str, Any] = {
     "episodes": 100,
@@ -77,6 +77,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "Blackjack-v1": {},
         "DoorKey-5x5": {},
         "DoorKey-5x5-full": {},
+        "gymnasium:LunarLander-v3": {},
     },
 }
 
@@ -85,8 +86,8 @@ def preset(env_id: str, name: str = "tuned", **overrides: Any) -> RGRLConfig:
     """The config of an environment.
 
     Args:
-      env_id: a registered environment. One without a ``tuned`` preset, your own for instance, gets the
-        defaults of `RGRLConfig`.
+      env_id: a registered environment, or ``gymnasium:ID``. One without a ``tuned`` preset, your own for instance,
+        gets the defaults of `RGRLConfig`.
       name: ``"tuned"`` or ``"paper"``.
       **overrides: fields to change.
 
@@ -96,15 +97,21 @@ def preset(env_id: str, name: str = "tuned", **overrides: Any) -> RGRLConfig:
     Raises:
       ValueError: no such environment, preset or field, or a value out of range.
     """
-    make_spec(env_id)
+    config = defaults(env_id, name)
+    check_names(RGRLConfig, overrides)
+    config = config.replace(**overrides)
+    config.validate()
+    return config
+
+
+def defaults(env_id: str, name: str = "tuned") -> RGRLConfig:
+    """The config of `preset` without overrides, not yet validated: it may be of use only with some."""
+    check_env(env_id)
     if name not in PRESETS:
         raise ValueError(f"preset = {name!r} does not exist; nearest: {nearest(name, PRESETS)}")
     if name != "tuned" and env_id not in PRESETS[name]:
         raise ValueError(f"{env_id} has no {name!r} preset; those that have: {', '.join(PRESETS[name])}")
-    check_names(RGRLConfig, overrides)
-    config = RGRLConfig(env_id=env_id, **(PRESETS[name].get(env_id, {}) | overrides))
-    config.validate()
-    return config
+    return RGRLConfig(env_id=env_id, **PRESETS[name].get(env_id, {}))
 
 
 def list_presets() -> dict[str, list[str]]:

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from rgrl_jax import training
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import checkpoint
+from rgrl_jax.experiment import checkpoint, programs
 from rgrl_jax.experiment import folder as folders
 
 if TYPE_CHECKING:
@@ -175,16 +174,16 @@ class StopAtGoal(Callback):
         default = make_spec(run.config.env_id, run.config.max_steps).goal
         self.wanted = default if self.goal is None else self.goal
 
-        def careful_mean(state: Any, config: Any) -> jax.Array:
-            returns = training.evaluate(training.evaluation_key(state), state, config, self.num_episodes)
-            return returns.mean() - returns.std() / max(self.num_episodes - 1, 1) ** 0.5
-
-        check = jax.vmap(careful_mean, in_axes=(0, None)) if run.batched else careful_mean
         if self.wanted is not None:
             with run.clock("compile"):
-                self.check = jax.jit(check).lower(run.state, run.config).compile()
+                key = programs.evaluation_keys(run.state)
+                self.evaluate = programs.make_evaluator(key, run.state, run.config, self.num_episodes)
 
     def after_chunk(self, run: Run) -> None:
         """Plays the noiseless episodes."""
-        if self.wanted is not None and np.min(self.check(run.state, run.config)) >= self.wanted:
+        if self.wanted is None:
+            return
+        returns = self.evaluate(programs.evaluation_keys(run.state), run.state, run.config)
+        careful = returns.mean(axis=-1) - returns.std(axis=-1) / max(self.num_episodes - 1, 1) ** 0.5
+        if np.min(careful) >= self.wanted:
             run.stopped = f"goal of {self.wanted:g} met over {self.num_episodes} noiseless episodes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import sys
 import time
 import typing
@@ -19,10 +20,10 @@ from tyro.conf import Positional
 from rgrl_jax.algos.base import list_algorithms
 from rgrl_jax.algos.config import explain, nearest
 from rgrl_jax.algos.rgrl.config import RGRLConfig
-from rgrl_jax.envs.registry import list_envs
+from rgrl_jax.envs.registry import is_known, list_envs
 from rgrl_jax.experiment import jobs
 from rgrl_jax.models.base import list_models
-from rgrl_jax.presets import PRESETS, list_presets, preset
+from rgrl_jax.presets import PRESETS, defaults, list_presets, preset
 
 
 @dataclasses.dataclass
@@ -117,7 +118,7 @@ Examples: rgrl train CartPole-v1 --out runs/demo
           rgrl train Pendulum-v1 --seeds 8 --episodes 10 --plan-lr 0.1
 
 Attributes:
-  env: a registered environment, see rgrl list.
+  env: a registered environment, see rgrl list, or gymnasium:ID.
   algo: the algorithm.
   preset: where the other settings come from; see rgrl list.
   seed: decides the whole run.
@@ -167,15 +168,15 @@ def parse(argv: Sequence[str]) -> Any:
       ValueError: no such preset for this environment.
       SystemExit: of tyro, for ``--help`` and for arguments that do not fit.
     """
-    env = next((word for word in argv if word in list_envs()), "CartPole-v1")
+    env = next((word for word in argv if is_known(word)), "CartPole-v1")
     words = [word for argument in argv for word in argument.split("=", 1)]
     name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else "tuned"
     if list(argv[:1]) != ["train"]:
         return _parse(argv, RGRLConfig(), name)
-    command = _parse(argv, preset(env, name), name)
+    command = _parse(argv, defaults(env, name), name)
     if (command.env, command.preset) == (env, name):
         return command
-    return _parse(argv, preset(command.env, command.preset), command.preset)
+    return _parse(argv, defaults(command.env, command.preset), command.preset)
 
 
 def _parse(argv: Sequence[str], config: Any, name: str) -> Any:
@@ -222,7 +223,8 @@ def _train(command: Any, console: Console, start: float) -> Any:
         raise ValueError(f"algo = {command.algo!r} is unknown; nearest: {nearest(command.algo, list_algorithms())}")
     names = {f.name for f in dataclasses.fields(RGRLConfig)} - {"env_id"}
     config = preset(command.env, command.preset, **{name: getattr(command, name) for name in names})
-    folder = command.out or Path("runs") / f"{command.env}-{command.preset}-{command.seed}"
+    place = re.sub(r"[:/\\]", "-", command.env)  # no folders of folders, and no colons
+    folder = command.out or Path("runs") / f"{place}-{command.preset}-{command.seed}"
     options = {
         name: getattr(command, name) for name in ("preset", "seed", "seeds", "chunk", "early_stop", "eval_episodes")
     }
@@ -236,8 +238,8 @@ def _list(console: Console) -> dict[str, Any]:
         "models": list_models(),
         "algorithms": list(list_algorithms()),
     }
-    console.print("environments and their presets")
-    for env in answer["environments"]:
+    console.print("environments and their presets; gymnasium:ID is any of Gymnasium's")
+    for env in dict.fromkeys([*list_envs(), *PRESETS["tuned"]]):
         console.print(f"  {env:26s}{', '.join(name for name in PRESETS if env in PRESETS[name])}", highlight=False)
     console.print(f"models: {', '.join(answer['models'])}\nalgorithms: {', '.join(answer['algorithms'])}")
     return answer

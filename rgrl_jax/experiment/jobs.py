@@ -15,10 +15,9 @@ import numpy as np
 from rich.console import Console
 
 import rgrl_jax
-from rgrl_jax import training
 from rgrl_jax.algos.base import algorithm_name
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import callbacks, checkpoint, plotting, rendering
+from rgrl_jax.experiment import callbacks, checkpoint, plotting, programs, rendering
 from rgrl_jax.experiment import folder as folders
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
@@ -102,11 +101,11 @@ def _run(
     console.print(f"on {_device()}, into {folder}", highlight=False, soft_wrap=True)
     state, _ = run(key, config, state=state, chunk=options["chunk"], callbacks=calls)
     status = watcher.run
-    goal = make_spec(config.env_id, config.max_steps).goal
+    spec = make_spec(config.env_id, config.max_steps)
     title = f"{config.env_id}, {options['preset']}"
-    plotting.plot_learning(folders.read_metrics(folder), title=title, goal=goal, path=folder / folders.CURVE)
+    plotting.plot_learning(folders.read_metrics(folder), title=title, goal=spec.goal, path=folder / folders.CURVE)
 
-    key = (jax.vmap(training.evaluation_key) if state.episode.ndim else training.evaluation_key)(state)
+    key = programs.evaluation_keys(state)
     returns, compiling, playing = _evaluate(key, state, config, options["eval_episodes"])
     seconds = {
         "compile": status.seconds["compile"] + compiling,
@@ -122,12 +121,12 @@ def _run(
         "seeds": options["seeds"],
         "episodes": status.episode,
         "env_steps": int(np.sum(state.env_steps)),
-        "goal": goal,
+        "goal": spec.goal,
         "stopped": status.stopped,
         "evaluation": _scores(returns),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "device": _device(),
-        "versions": _versions(),
+        "versions": _versions(spec.env_id),
         "folder": str(folder),
     }
     folders.write_json(folder / folders.SUMMARY, summary)
@@ -183,15 +182,10 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int) -> dict[s
 
 def _evaluate(key: Any, state: Any, config: Any, episodes: int) -> tuple[np.ndarray[Any, Any], float, float]:
     """Returns ``[episodes]`` or ``[seeds, episodes]``, and the seconds of compiling and of playing."""
-
-    def returns(key: Any, state: Any, config: Any) -> Any:
-        return training.evaluate(key, state, config, episodes)
-
-    program = jax.vmap(returns, in_axes=(0, 0, None)) if state.episode.ndim else returns
     start = time.perf_counter()
-    compiled = jax.jit(program).lower(key, state, config).compile()
+    play = programs.make_evaluator(key, state, config, episodes)
     middle = time.perf_counter()
-    values = np.asarray(compiled(key, state, config))
+    values = np.asarray(play(key, state, config))
     return values, middle - start, time.perf_counter() - middle
 
 
@@ -250,8 +244,9 @@ def _device() -> str:
     return f"cpu ({platform.machine()}, {len(os.sched_getaffinity(0))} cores)"
 
 
-def _versions() -> dict[str, str]:
-    packages = ("jax", "jaxlib", "flax", "optax", "gymnax", "numpy")
+def _versions(env_id: str) -> dict[str, str]:
+    packages = ["jax", "jaxlib", "flax", "optax", "gymnax", "numpy"]
+    packages += ["gymnasium"] if env_id.startswith("gymnasium:") else []
     return {"rgrl_jax": rgrl_jax.__version__, "python": platform.python_version()} | {
         name: metadata.version(name) for name in packages
     }

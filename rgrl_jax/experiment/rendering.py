@@ -1,4 +1,4 @@
-"""GIFs of an agent at work, through gymnax's renderer."""
+"""GIFs of an agent at work, through gymnax's renderer, or that of an environment on the host."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 
 from rgrl_jax import training
+from rgrl_jax.envs.spec import HostEnv
+from rgrl_jax.experiment import host
 from rgrl_jax.rollout import env_states
 from rgrl_jax.types import Key
 
+FRAME_MS = 40
 DRAWABLE = (
     "Acrobot-v1",
     "CartPole-v1",
@@ -40,12 +44,14 @@ def render_episode(
       The episode's return and length.
 
     Raises:
-      ValueError: gymnax cannot draw this environment, or the path is not a GIF.
+      ValueError: this environment cannot be drawn, or the path is not a GIF.
     """
     path = Path(path)
     spec = config.spec
     if path.suffix != ".gif":
         raise ValueError(f"path = {str(path)!r} must end in .gif")
+    if spec.host is not None:
+        return _film(key, state, config, path, max_frames)
     if spec.render is None or config.env_id not in DRAWABLE:
         drawable = ", ".join(DRAWABLE)
         raise ValueError(f"env_id = {config.env_id!r} cannot be drawn by gymnax; those that can: {drawable}")
@@ -65,3 +71,17 @@ def render_episode(
     path.parent.mkdir(parents=True, exist_ok=True)
     Visualizer(env, params, frames, None).animate(str(path))
     return float(episode.episode_return[0]), length
+
+
+def _film(key: Key, state: Any, config: Any, path: Path, max_frames: int) -> tuple[float, int]:
+    """Plays the episode on the host and keeps what the environment shows."""
+    frames: list[Image.Image] = []
+
+    def look(env: HostEnv) -> None:
+        if len(frames) < max_frames:
+            frames.append(Image.fromarray(np.asarray(env.render(), np.uint8)))
+
+    episode = host.play(key, state, config, 1, look)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
+    return float(episode.episode_return[0]), int(episode.length[0])

@@ -1,4 +1,4 @@
-"""`run`: the host loop over compiled chunks of `train`, with callbacks between them."""
+"""`run`: a loop over chunks of `train`, with callbacks between them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from rgrl_jax import training
 from rgrl_jax.experiment.callbacks import Callback
+from rgrl_jax.experiment.programs import make_trainer
 from rgrl_jax.types import Key, Metrics
 
 _WATCHED = ("episode_return", "model_loss", "plan_loss", "plan_movement")
@@ -65,11 +66,14 @@ def run(
 ) -> tuple[Any, Metrics]:
     """Trains in chunks until ``config.episodes``; the numbers are those of `train`.
 
+    An environment that lives on the host, ``gymnasium:ID`` for instance, is stepped there, and all else compiled.
+
     Args:
-      key: decides the whole run; keys ``[N]`` train ``N`` seeds in lockstep. Not used with ``state``.
+      key: decides the whole run; keys ``[N]`` train ``N`` seeds in lockstep, or on the host one after the other.
+        Not used with ``state``.
       config: an algorithm's config.
       state: where to continue; None starts anew.
-      chunk: episodes per compiled program; between chunks the callbacks see the run.
+      chunk: episodes per compiled program; between chunks the callbacks see the run. It changes no number.
       callbacks: called in order.
 
     Returns:
@@ -94,7 +98,7 @@ def run(
             length = min(chunk, status.planned - status.episode)
             if length not in programs:
                 with status.clock("compile"):
-                    programs[length] = _compile(status, length)
+                    programs[length] = make_trainer(status.state, status.config, length)
             with status.clock("train"):
                 history.append(_advance(status, programs[length]))
             with status.clock("callbacks"):
@@ -114,17 +118,6 @@ def _begin(key: Key | None, config: Any, state: Any | None) -> Run:
         start = training.init if key.ndim == 0 else jax.vmap(training.init, in_axes=(0, None))
         state = jax.jit(start)(key, config)
     return Run(config, state, state.episode.ndim == 1, int(np.max(state.episode)), config.episodes)
-
-
-def _compile(status: Run, length: int) -> Callable[..., Any]:
-    """The program for a chunk of ``length`` episodes, ready to run."""
-
-    def advance(state: Any, config: Any) -> tuple[Any, Metrics]:
-        return training.train(None, config, state, length)
-
-    program = jax.vmap(advance, in_axes=(0, None)) if status.batched else advance
-    # The old state is not donated: it is what is left when the chunk fails or is interrupted.
-    return jax.jit(program).lower(status.state, status.config).compile()
 
 
 def _advance(status: Run, program: Callable[..., Any]) -> Metrics:

@@ -234,6 +234,7 @@ class RGRLConfig(struct.PyTreeNode):
         self._check_model()
         self._check_planner()
         self._check_learning()
+        self._check_host()
 
     def _check_model(self) -> None:
         models = self.model.split("+")
@@ -293,6 +294,16 @@ class RGRLConfig(struct.PyTreeNode):
                 f"(history_length + horizon + 1) and one episode of {longest + 1} "
                 f"(max_steps + {'horizon' if past else 1})"
             )
+
+    def _check_host(self) -> None:
+        if self.spec.host is None:
+            return
+        for name, allowed in (("learn_every", 0), ("dynamics", "learned"), ("padding", "virtual")):
+            if getattr(self, name) != allowed:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r} needs an environment that compiles; {self.env_id} lives on "
+                    f"the host, where it must be {allowed!r}"
+                )
 
     def axes(self, *names: str) -> RGRLConfig:
         """``in_axes`` for a ``vmap`` over the named floats, ``config.axes("plan_lr")``."""

@@ -1,0 +1,113 @@
+"""What a run calls, whichever place its environment lives in: compiled programs, or the loop on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rgrl_jax import training
+from rgrl_jax.experiment import host
+from rgrl_jax.types import Array, Episode, Key, Metrics
+
+
+def play(key: Key, state: Any, config: Any, num_episodes: int = 1) -> Episode:
+    """Plays fresh episodes with a frozen agent and no plan noise, in lockstep.
+
+    A pure function, ready for ``jit`` and ``vmap``, unless the environment lives on the host: then it is called as
+    it is.
+
+    Args:
+      key: decides the episodes.
+      state: as returned by `rgrl_jax.train` or `rgrl_jax.run`, of one run (``vmap`` for several).
+      config: the config it was trained with.
+      num_episodes: ``N``. Static.
+
+    Returns:
+      The `Episode`, everything in it ``[L + 1, N, ...]`` or ``[N]``.
+
+    Raises:
+      ValueError: the environment lives on the host, and this is being compiled.
+    """
+    player = host.play if host.is_hosted(config) else training.play
+    return player(key, state, config, num_episodes)
+
+
+def evaluate(key: Key, state: Any, config: Any, num_episodes: int = 100) -> Array:
+    """Undiscounted returns ``[N]`` of `play`, as the environment pays them."""
+    return play(key, state, config, num_episodes).episode_return
+
+
+def make_trainer(state: Any, config: Any, num_episodes: int) -> Callable[[Any, Any], tuple[Any, Metrics]]:
+    """Makes ``(state, config) -> (state, Metrics)`` that trains for ``num_episodes``, ready to run.
+
+    Args:
+      state: one as it will be called with; leaves ``[N, ...]`` for ``N`` seeds, which a compiled program trains in
+        lockstep and the host one after the other.
+      config: likewise.
+      num_episodes: episodes per call.
+    """
+    batched = state.episode.ndim == 1
+    if host.is_hosted(config):
+        host.compile_training(_first(state) if batched else state, config)
+
+        def on_host(state: Any, config: Any) -> tuple[Any, Metrics]:
+            return host.train(state, config, num_episodes)
+
+        return _in_turn(on_host) if batched else on_host
+
+    def advance(state: Any, config: Any) -> tuple[Any, Metrics]:
+        return training.train(None, config, state, num_episodes)
+
+    program = jax.vmap(advance, in_axes=(0, None)) if batched else advance
+    # The old state is not donated: it is what is left when the chunk fails or is interrupted.
+    return jax.jit(program).lower(state, config).compile()
+
+
+def make_evaluator(key: Key, state: Any, config: Any, num_episodes: int) -> Callable[[Key, Any, Any], Array]:
+    """Makes ``(key, state, config) -> returns`` of ``num_episodes`` noiseless episodes, ready to run.
+
+    Args:
+      key: one as it will be called with; ``[N]`` for ``N`` seeds.
+      state: likewise.
+      config: likewise.
+      num_episodes: episodes per call.
+
+    Returns:
+      A function that returns ``[episodes]``, or ``[N, episodes]``.
+    """
+    batched = state.episode.ndim == 1
+
+    def returns(key: Key, state: Any, config: Any) -> Array:
+        return evaluate(key, state, config, num_episodes)
+
+    if host.is_hosted(config):
+        one_key, one = _first((key, state)) if batched else (key, state)
+        host.compile_playing(one_key, one, config, num_episodes)
+        return _in_turn(returns) if batched else returns
+    program = jax.vmap(returns, in_axes=(0, 0, None)) if batched else returns
+    return jax.jit(program).lower(key, state, config).compile()
+
+
+def evaluation_keys(state: Any) -> Key:
+    """`rgrl_jax.evaluation_key` of one run, or those ``[N]`` of several."""
+    draw = training.evaluation_key
+    return (jax.vmap(draw) if state.episode.ndim else draw)(state)
+
+
+def _first(tree: Any) -> Any:
+    return jax.tree.map(lambda x: x[0], tree)
+
+
+def _in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Maps a function over the seeds of all its arguments but the config, one after the other."""
+
+    def each(*arguments: Any) -> Any:
+        *mapped, config = arguments
+        seeds = mapped[-1].episode.shape[0]
+        done = [function(*jax.tree.map(lambda x, i=i: x[i], mapped), config) for i in range(seeds)]
+        return jax.tree.map(lambda *x: jnp.stack(x), *done)
+
+    return each
