@@ -89,7 +89,7 @@ def spec_from_gymnasium(
     dtype = _stored(spaces[0])
 
     def make(drawn: bool) -> _Played:
-        return _Played(_make(env_id, limit, env_kwargs, drawn), dtype)
+        return _Played((_make_drawn if drawn else _make)(env_id, limit, env_kwargs), dtype)
 
     return host_spec(
         f"{SOURCE}:{env_id}",
@@ -167,20 +167,23 @@ def _goal(entry: Any) -> float | None:
     return None if entry.reward_threshold is None else float(entry.reward_threshold)
 
 
-def _make(env_id: str, limit: int, env_kwargs: dict[str, Any], drawn: bool = False) -> Any:
+def _make(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> Any:
     gym = _gymnasium()
-    mode = {"render_mode": "rgb_array"} if drawn else {}
     try:
-        env = gym.make(env_id, max_episode_steps=limit, disable_env_checker=True, **(env_kwargs | mode))
+        return gym.make(env_id, max_episode_steps=limit, disable_env_checker=True, **env_kwargs)
     except (gym.error.Error, ImportError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"env_id = '{SOURCE}:{env_id}' cannot be made: {reason}") from error
-    modes = env.metadata.get("render_modes", [])
-    if drawn and "rgb_array" not in modes:
-        env.close()
+
+
+def _make_drawn(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> Any:
+    plain = _make(env_id, limit, env_kwargs)
+    modes = plain.metadata.get("render_modes") or []
+    plain.close()
+    if "rgb_array" not in modes:
         has = f"its render modes are {', '.join(modes)}" if modes else "it has no render modes"
         raise ValueError(f"env_id = '{SOURCE}:{env_id}' cannot be drawn, which needs rgb_array: {has}")
-    return env
+    return _make(env_id, limit, env_kwargs | {"render_mode": "rgb_array"})
 
 
 def _check_spaces(env_id: str, observation: Any, action: Any) -> None:

@@ -104,7 +104,7 @@ def train(state: Any, config: Any, num_episodes: int) -> tuple[Any, Metrics]:
     """
     rows = []
     for _ in range(num_episodes):
-        stage = Stage(state, config)
+        stage = Stage(_settled(state), config)
         state, metrics = _learn(stage, *_perform(stage))
         rows.append(jax.tree.map(np.asarray, metrics))
     return state, jax.tree.map(lambda *x: np.stack(x), *rows)
@@ -129,30 +129,32 @@ def play(key: Key, state: Any, config: Any, num_episodes: int = 1, look: Look | 
     stage = Stage(state, config, key, num_episodes)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(stage)):
         stage.spec().reset(key)  # says what to do instead
-    return _finish(*_perform(stage, look))
+    return _finish(*_perform(Stage(_settled(state), config, _settled(key), num_episodes), look))
 
 
 def compile_training(state: Any, config: Any) -> None:
     """Compiles what `train` will call; it finds the programs by itself."""
-    stage = Stage(state, config)
+    stage = Stage(_settled(state), config)
     _learn.lower(stage, *_compile(stage)).compile()
 
 
 def compile_playing(key: Key, state: Any, config: Any, num_episodes: int) -> None:
     """Compiles what `play` will call."""
-    _finish.lower(*_compile(Stage(state, config, key, num_episodes))).compile()
+    _finish.lower(*_compile(Stage(_settled(state), config, _settled(key), num_episodes))).compile()
 
 
-def _compile(stage: Stage) -> tuple[Any, Any, Seen]:
-    """Compiles the playing; returns the shapes of what it leads to."""
-    keys = jax.eval_shape(_reset_keys, stage)
-    like = observed(stage.spec())
-    obs = jax.ShapeDtypeStruct((*keys.shape, *like.shape), like.dtype)
-    _begin.lower(stage, obs).compile()
-    now, actions = jax.eval_shape(_begin, stage, obs)
-    seen = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), _blank(stage.spec(), actions, 0))
+def _compile(stage: Stage) -> tuple[Rollout, Array, Seen]:
+    """Compiles the playing; returns examples of what it leads to."""
+    keys, like = _reset_keys(stage), observed(stage.spec())
+    now, actions = _begin(stage, np.zeros((*keys.shape, *like.shape), like.dtype))
+    seen = _blank(stage.spec(), actions, 0)
     _turn.lower(stage, now, actions, seen).compile()
     return now, actions, seen
+
+
+def _settled(tree: Any) -> Any:
+    """The same arrays, committed to where they are: jax tells programs apart by that, and restored ones are."""
+    return jax.device_put(tree, jax.tree.map(lambda x: x.sharding, tree))
 
 
 def _perform(stage: Stage, look: Look | None = None) -> tuple[Rollout, Array, Seen]:
