@@ -240,7 +240,7 @@ def _list(console: Console) -> dict[str, Any]:
     }
     console.print("environments and their presets; gymnasium:ID is any of Gymnasium's")
     for env in dict.fromkeys([*list_envs(), *PRESETS["tuned"]]):
-        console.print(f"  {env:26s}{', '.join(name for name in PRESETS if env in PRESETS[name])}", highlight=False)
+        console.print(f"  {env:33s}{', '.join(name for name in PRESETS if env in PRESETS[name])}", highlight=False)
     console.print(f"models: {', '.join(answer['models'])}\nalgorithms: {', '.join(answer['algorithms'])}")
     return answer
 

@@ -154,6 +154,7 @@ def _compile(stage: Stage) -> tuple[Rollout, Array, Seen]:
 
 def _settled(tree: Any) -> Any:
     """The same arrays, committed to where they are: jax tells programs apart by that, and restored ones are."""
+    tree = jax.tree.map(jnp.asarray, tree)
     return jax.device_put(tree, jax.tree.map(lambda x: x.sharding, tree))
 
 
