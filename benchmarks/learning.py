@@ -69,29 +69,52 @@ def _programs(structure: Any, leaves: tuple[float, ...]) -> tuple[Callable[..., 
 
 def run_seeds(env_id: str, setting: str, config: rgrl.RGRLConfig, seeds: list[int]) -> list[dict[str, Any]]:
     """Trains seeds side by side; a row per seed and episode. ``seconds`` counts training alone, without compiling."""
+    if config.spec.host is not None:
+        return [row for seed in seeds for row in _run_on_host(env_id, setting, config, seed)]
     leaves, structure = jax.tree.flatten(config)
     init, train, evaluate = _programs(structure, tuple(leaves))
     state = init(np.asarray(seeds, np.uint32))
     jax.block_until_ready((train(state), evaluate(state)))  # compiles
     rows, seconds = [], 0.0
-    for episode in range(1, config.episodes + 1):
+    for _ in range(config.episodes):
         start = time.perf_counter()
         state, metrics = jax.block_until_ready(train(state))
         seconds += time.perf_counter() - start
         returns = np.asarray(evaluate(state))
         for i, seed in enumerate(seeds):
-            values = (
-                env_id,
-                setting,
-                seed,
-                episode,
-                int(metrics.env_steps[i, 0]),
-                round(float(metrics.episode_return[i, 0]), 4),
-                round(float(returns[i]), 4),
-                round(seconds, 2),
-            )
-            rows.append(dict(zip(report.COLUMNS, values, strict=True)))
+            now = jax.tree.map(lambda x, i=i: x[i, 0], metrics)
+            rows.append(_row(env_id, setting, seed, now, returns[i], seconds))
     return rows
+
+
+def _run_on_host(env_id: str, setting: str, config: rgrl.RGRLConfig, seed: int) -> list[dict[str, Any]]:
+    """The same of one seed, where the environment does not compile."""
+    rows: list[dict[str, Any]] = []
+
+    class Evaluate(rgrl.Callback):
+        def after_chunk(self, run: Any) -> None:
+            key = rgrl.evaluation_key(run.state)
+            returns = np.asarray(rgrl.evaluate(key, run.state, run.config, EVALUATION_EPISODES)).mean()
+            now = jax.tree.map(lambda x: x[0, 0], run.chunk)
+            rows.append(_row(env_id, setting, seed, now, returns, run.seconds["train"]))
+
+    rgrl.run(jax.random.key(seed), config, callbacks=[Evaluate()])
+    return rows
+
+
+def _row(env_id: str, setting: str, seed: int, now: Any, evaluated: Any, seconds: float) -> dict[str, Any]:
+    """A row of the CSV, from the metrics of one episode."""
+    values = (
+        env_id,
+        setting,
+        seed,
+        int(now.episode),
+        int(now.env_steps),
+        round(float(now.episode_return), 4),
+        round(float(evaluated), 4),
+        round(seconds, 2),
+    )
+    return dict(zip(report.COLUMNS, values, strict=True))
 
 
 def _alone(core_share: bool) -> None:
@@ -104,7 +127,7 @@ def run_setting(
     env_id: str, setting: str, config: rgrl.RGRLConfig, seeds: list[int], out: Path, workers: int, batch: int
 ) -> None:
     """Runs the seeds that are missing and appends each as soon as it is done."""
-    path = out / env_id / f"{setting}.csv"
+    path = out / env_id.replace(":", "_") / f"{setting}.csv"
     _claim(path, config)
     done = {row["seed"] for row in report.read_rows(path)}
     missing = [seed for seed in seeds if seed not in done]

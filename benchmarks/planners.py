@@ -21,6 +21,7 @@ import numpy as np
 
 import rgrl_jax as rgrl
 from benchmarks.machine import describe_machine
+from benchmarks.settings import evaluations
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("run", "setting", "budget", "mean_return", "min_return", "plan_movement")
@@ -54,15 +55,6 @@ SETTINGS = {
     "cem, tenfold": {"planner": "cem", "plan_iterations": 5, "plan_samples": 60, "plan_elites": 6},
     "mppi, tenfold": {"planner": "mppi", "plan_iterations": 5, "plan_samples": 60},
 }
-
-
-def budget(config: rgrl.RGRLConfig) -> int:
-    """Rollouts of one member per plan."""
-    each = config.plan_samples
-    if config.planner == "gradient":
-        each = 2 + (config.plan_accept == "better")
-    members = config.ensemble_size if config.plan_members == "mean" else 1
-    return each * config.plan_starts * config.plan_iterations * members
 
 
 def write_table(path: Path, rows: list[dict], episodes: int) -> None:
@@ -106,7 +98,7 @@ def main() -> None:
             values = (
                 run,
                 name,
-                budget(setting),
+                evaluations(setting),
                 round(float(returns.mean()), 2),
                 float(returns.min()),
                 round(float(np.mean(episode.info["plan_movement"])), 3),

@@ -118,15 +118,16 @@ def write_report(out: Path) -> None:
         found = {path.stem: read_rows(path) for path in sorted(folder.glob("*.csv"), key=_tuned_first)}
         if not found:
             continue
-        goal = goal_of(folder.name)
-        lines += [f"## {folder.name}" + ("" if goal is None else f", goal {goal:g}"), ""]
+        env_id = next(iter(found.values()))[0]["environment"]
+        goal = goal_of(env_id)
+        lines += [f"## {env_id}" + ("" if goal is None else f", goal {goal:g}"), ""]
         shown = TABLE[1:]
         lines += ["| " + " | ".join(name.strip() for name in shown) + " |", "|" + " --- |" * len(shown)]
         for rows in found.values():
             row = summarise(rows)
             lines.append("| " + " | ".join(row[name] for name in shown) + " |")
-        plot_curves(found, folder.name, goal, folder / "curves.png")
-        lines += ["", f"![{folder.name}]({folder.name}/curves.png)", "", *machines(folder), ""]
+        plot_curves(found, env_id, goal, folder / "curves.png")
+        lines += ["", f"![{env_id}]({folder.name}/curves.png)", "", *machines(folder), ""]
     (out / "README.md").write_text("\n".join(lines))
 
 

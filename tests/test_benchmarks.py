@@ -38,6 +38,13 @@ def test_rows_are_those_of_train(results):
     assert [row["env_steps"] for row in own] == list(np.asarray(metrics.env_steps))
 
 
+def test_environments_on_the_host_make_the_same_rows():
+    config = rgrl.preset("gymnasium:CartPole-v1", **(tiny.TINY | {"episodes": 2}))
+    rows = learning.run_seeds("gymnasium:CartPole-v1", "tuned", config, [0, 1])
+    assert [(row["seed"], row["episode"]) for row in rows] == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert all(row["env_steps"] <= 24 and 1 <= row["eval_return"] <= 12 for row in rows)
+
+
 def test_finished_seeds_are_not_run_again(results, monkeypatch):
     out, config = results
     before = (out / "CartPole-v1" / "tuned.csv").read_bytes()
