@@ -8,12 +8,14 @@ import tiny
 
 import rgrl_jax as rgrl
 from rgrl_jax import replay
-from rgrl_jax.algos.rgrl.acting import desired_rewards, emphasis, make_policy
+from rgrl_jax.algos.rgrl.acting import desired_rewards, emphasis, make_policy, plan_rows
 from rgrl_jax.algos.rgrl.learning import make_cutter
 from rgrl_jax.algos.rgrl.parts import parts
+from rgrl_jax.envs.gradients import unstopped
 from rgrl_jax.envs.spec import repeat_actions
 from rgrl_jax.planning.gradient import plan_error
-from rgrl_jax.rollout import rollout
+from rgrl_jax.rollout import View, rollout
+from rgrl_jax.types import Episode
 
 KEY = jax.random.key(0, impl="unsafe_rbg")
 
@@ -155,6 +157,50 @@ def test_plans_weigh_novelty_against_reward():
     error = plan_error(predicted * emphasis(config), desired_rewards(config)[0])
     slow = ((predicted[:, 0] - 1) ** 2 + 0.3 * (predicted[:, 1] - 1) ** 2).sum()
     assert float(error) == pytest.approx(float(slow), rel=1e-5)
+
+
+def test_plans_weigh_novelty_by_the_absolute_distance_as_well():
+    config = tiny.tiny_config(novelty=True, plan_novelty=0.3, plan_loss="absolute")
+    predicted = jax.random.normal(KEY, (4, 2))
+    error = plan_error(predicted * emphasis(config), desired_rewards(config)[0], distance="absolute")
+    slow = (abs(predicted[:, 0] - 1) + 0.3 * abs(predicted[:, 1] - 1)).sum()
+    assert float(error) == pytest.approx(float(slow), rel=1e-5)
+
+
+def test_by_the_absolute_distance_the_greatest_sum_is_best():
+    steady, uneven = jnp.full((2, 1), 0.5), jnp.array([[1.0], [0.1]])  # sums 1.0 and 1.1
+    assert plan_error(uneven, 1.0) > plan_error(steady, 1.0)
+    assert plan_error(uneven, 1.0, distance="absolute") < plan_error(steady, 1.0, distance="absolute")
+
+
+def test_the_oracle_sees_through_held_actions():
+    """Its gradient is that of the environment, stepped as often as each action is held."""
+    config = rgrl.preset(
+        "Pendulum-v1", dynamics="environment", action_repeat=3, horizon=4, plan_iterations=1, plan_optimizer="sgd",
+        plan_lr=1e-3, plan_loss="absolute", max_steps=24,
+    )  # fmt: skip
+    built = parts(config)
+    single = rgrl.make_spec("Pendulum-v1", 24)
+    obs, env_state = single.reset(KEY)
+
+    def error(plan):
+        state, total, step = env_state, 0.0, unstopped(single.step)
+        for action in plan:
+            rewards = 0.0
+            for _ in range(3):
+                _, state, reward, _, _ = step(KEY, state, 2.0 * jnp.tanh(action))
+                rewards += reward
+            low, high = built.spec.reward_range
+            total += 1.0 - (2.0 * (rewards - low) / (high - low) - 1.0)
+        return total
+
+    start = jnp.full(4, 0.3)
+    policy_state = rgrl.init(KEY, config)
+    row = jax.tree.map(lambda x: jnp.asarray(x)[None], env_state)
+    episode = Episode(obs[None, None], None, None, jnp.zeros(1, jnp.int32), None, None, None)
+    view = View(episode, jnp.int32(0), row, start[None, :, None])
+    out, _ = plan_rows(KEY, policy_state.params, view, config.replace(plan_warm_start=True), jnp.float32(0.0), built)
+    np.testing.assert_allclose(start - out.latent[0, :, 0], 1e-3 * jax.grad(error)(start), rtol=2e-3, atol=1e-9)
 
 
 def test_noiseless_episodes_do_not_look_for_novelty():
