@@ -17,7 +17,7 @@ NAMES = [field.name for field in dataclasses.fields(rgrl.RGRLConfig)]
 FLOATS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "high" in field.metadata]
 COUNTS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "optional" in field.metadata]
 WORDS = [field.name for field in dataclasses.fields(rgrl.RGRLConfig) if "allowed" in field.metadata]
-FLAGS = ("zero_terminal_reward", "use_bias", "residual", "feedback", "teacher_forcing", "plan_warm_start")
+FLAGS = ("zero_terminal_reward", "use_bias", "residual", "feedback", "teacher_forcing", "plan_warm_start", "novelty")
 
 
 def plain(**overrides):
