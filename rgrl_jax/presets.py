@@ -49,6 +49,18 @@ _PAPER: dict[str, Any] = {
     "dedupe": "components",
 }
 
+_CONTINUOUS_CAR: dict[str, Any] = {
+    "action_repeat": 10,
+    "reward_scale": "seen",
+    "reward_discount": 0.98,
+    "learning_rate": 2e-3,
+    "learn_iterations": 500,
+    "plan_noise": 1.0,
+    "plan_starts": 4,
+    "warmup_episodes": 2,
+    "warmup_hold": 3.0,
+}
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
         "CartPole-v1": _PAPER | {"max_steps": 1000, "width": 750, "heads": 10, "history_length": 10, "horizon": 15},
@@ -65,11 +77,39 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "plan_noise": 1.0,
             "reset_every": 1,
         },
-        "Acrobot-v1": {},
-        "MountainCar-v0": {},
-        "MountainCarContinuous-v0": {},
-        "MountainCarContinuous-gymnasium": {},
-        "Pendulum-v1": {},
+        # Found on two seeds each so far, not yet ablated.
+        "Acrobot-v1": {
+            "action_repeat": 4,
+            "reward_scale": "seen",
+            "reward_discount": 0.97,
+            "learning_rate": 2e-3,
+            "learn_iterations": 300,
+            "plan_noise": 1.0,
+            "warmup_episodes": 2,
+        },
+        # The goal is never met by chance: plans look for states that are new.
+        "MountainCar-v0": {
+            "action_repeat": 5,
+            "novelty": True,
+            "reward_discount": 0.95,
+            "learning_rate": 4e-3,
+            "learn_iterations": 300,
+            "reset_every": 1,
+            "plan_noise": 1.0,
+            "warmup_episodes": 2,
+            "warmup_hold": 3.0,
+        },
+        "MountainCarContinuous-v0": _CONTINUOUS_CAR,
+        "MountainCarContinuous-gymnasium": _CONTINUOUS_CAR,
+        # Squared, the worst states on the way up weigh more than the best ones above, and no plan swings up.
+        "Pendulum-v1": {
+            "horizon": 20,
+            "plan_loss": "absolute",
+            "learning_rate": 2e-3,
+            "learn_iterations": 600,
+            "plan_noise": 1.0,
+            "warmup_episodes": 3,
+        },
         "FrozenLake-misc": {},
         "FrozenLake-deterministic": {},
         "Catch-bsuite": {},

@@ -2,7 +2,12 @@
 
 import jax
 import pytest
-import tiny  # noqa: F401  sets up how the tests compile, before anything does
+import tiny
+
+
+def pytest_configure(config):
+    """Decides how programs compile, before any does."""
+    tiny.compile_quickly(exact=config.option.markexpr == "exact")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -77,6 +77,7 @@ def edit(folder, change):
 # What is stored comes back.
 
 
+@pytest.mark.exact
 def test_round_trip():
     """The state of a real run comes back bit for bit: the typed key, counters, and arrays without entries."""
     folder, state, _ = logged()
@@ -187,6 +188,7 @@ def test_every_few_chunks(toy, tmp_path, every, chunk, expected):
 TORN = [f"9{TEMPORARY}", f"9{TEMPORARY}-1700000000", f"4{TEMPORARY}-1", "nine"]
 
 
+@pytest.mark.exact
 def test_torn_checkpoints_are_not_picked(folder):
     """A checkpoint that was being written when the power went has another name, and is passed over."""
     checkpoints = folder / "checkpoints"

@@ -144,6 +144,7 @@ def test_train_leaves_a_run_folder(trained_folder):
     assert (config["preset"], config["seed"], config["seeds"], config["algo"]) == ("tuned", 0, 1, "rgrl")
 
 
+@pytest.mark.exact
 def test_train_gives_the_numbers_of_train(trained_folder):
     """The process has trained the run of ``rgrl.train(jax.random.key(0), config)``, bit for bit."""
     folder = trained_folder[0]

@@ -63,6 +63,7 @@ def host(metrics):
 # The real algorithm: numbers.
 
 
+@pytest.mark.exact
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_chunks_change_no_number(chunk):
     """Chunks of 1, and of 3 with a remainder, give the bits of the one program of train."""
@@ -105,6 +106,7 @@ def test_seeds_in_lockstep_are_single_runs():
     assert (metrics.model_loss[0] != metrics.model_loss[1]).all()
 
 
+@pytest.mark.exact
 def test_continued_run_is_the_uninterrupted_one():
     """Two episodes and then two more are the bits of four, and the state that was given is still there."""
     config = tiny_config()
@@ -117,6 +119,7 @@ def test_continued_run_is_the_uninterrupted_one():
     assert_same(middle, kept)  # not given away to the program
 
 
+@pytest.mark.exact
 def test_evaluation_between_chunks_changes_no_number():
     """StopAtGoal plays with the agent but leaves no trace in it; a goal out of reach stops nothing."""
     state, metrics = trained()
