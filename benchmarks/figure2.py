@@ -63,7 +63,7 @@ def write_figure(out: Path) -> None:
                 if rows:
                     returns = report.curves(rows, "eval_return")
                     x = np.arange(1, returns.shape[1] + 1)
-                    report.draw_band(axis, x, returns, label=f"m = {size} ({len(returns)} seeds)", color=color)
+                    rgrl.draw_band(axis, x, returns, label=f"m = {size} ({len(returns)} seeds)", color=color)
             axis.grid(alpha=0.25)
             axis.spines[["top", "right"]].set_visible(False)
             if axis.get_legend_handles_labels()[0]:

@@ -40,16 +40,19 @@ EVALUATION_EPISODES = 10
 
 
 def make_config(env_id: str, setting: str, changes: dict[str, Any], episodes: int | None) -> rgrl.RGRLConfig:
-    """The config that a setting of an environment means."""
-    if changes and setting in ("tuned", "paper", *settings.ablations(env_id)):
-        raise SystemExit(f"--set needs a setting of another name than {setting!r}, which means something already")
-    if setting == "paper":
-        config = rgrl.preset(env_id, "paper")
-    else:
-        config = rgrl.preset(env_id, **settings.ablations(env_id).get(setting, {}))
-    config = config.replace(**changes) if episodes is None else config.replace(**changes, episodes=episodes)
-    config.validate()
-    return config
+    """The config that a setting of an environment means.
+
+    Raises:
+      ValueError: no such setting, or it has a meaning and is to be changed; or a field is unknown or out of range.
+    """
+    known = settings.ablations(env_id)
+    if changes and setting in ("paper", *known):
+        raise ValueError(f"--set needs a setting of another name than {setting!r}, which means something already")
+    if not changes and setting not in ("paper", *known):
+        names = ", ".join(("paper", *known))
+        raise ValueError(f"setting {setting!r} of {env_id} needs --set; those that mean something: {names}")
+    overrides = known.get(setting, {}) | changes | ({} if episodes is None else {"episodes": episodes})
+    return rgrl.preset(env_id, "paper" if setting == "paper" else "tuned", **overrides)
 
 
 @functools.cache
@@ -117,10 +120,9 @@ def _row(env_id: str, setting: str, seed: int, now: Any, evaluated: Any, seconds
     return dict(zip(report.COLUMNS, values, strict=True))
 
 
-def _alone(core_share: bool) -> None:
+def _alone() -> None:
     """Makes a worker keep to one core, so that as many workers as cores do not get into each other's way."""
-    if core_share:
-        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
 
 
 def run_setting(
@@ -148,7 +150,7 @@ def _map(function: Callable[..., Any], batches: list[list[int]], workers: int) -
         yield from map(function, batches)
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, _alone, (True,)) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _alone) as pool:
         for done in concurrent.futures.as_completed([pool.submit(function, seeds) for seeds in batches]):
             yield done.result()
 
@@ -201,7 +203,10 @@ def main() -> None:
         for env_id in arguments.envs:
             names = settings.ablations(env_id) if arguments.settings == ["ablations"] else arguments.settings
             for setting in names:
-                config = make_config(env_id, setting, dict(arguments.changes), arguments.episodes)
+                try:
+                    config = make_config(env_id, setting, dict(arguments.changes), arguments.episodes)
+                except ValueError as error:
+                    raise SystemExit(str(error)) from error
                 run_setting(env_id, setting, config, seeds, arguments.out, arguments.workers, arguments.batch)
     report.write_report(arguments.out)
 

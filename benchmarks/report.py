@@ -51,9 +51,9 @@ def first_pass(rows: list[dict[str, Any]], goal: float | None) -> dict[str, Any]
 def curves(rows: list[dict[str, Any]], column: str) -> np.ndarray[Any, Any]:
     """``[seeds, episodes]`` of a column, in the order of the seeds, as far as all seeds go."""
     seeds = sorted({row["seed"] for row in rows})
-    curves = [[row[column] for row in rows if row["seed"] == seed] for seed in seeds]
-    shortest = min(map(len, curves))
-    return np.array([curve[:shortest] for curve in curves], np.float64)
+    found = [[row[column] for row in rows if row["seed"] == seed] for seed in seeds]
+    shortest = min(map(len, found))
+    return np.array([curve[:shortest] for curve in found], np.float64)
 
 
 def _quantile_text(values: np.ndarray[Any, Any], q: float) -> str:
@@ -154,7 +154,7 @@ def plot_curves(found: dict[str, list[dict[str, Any]]], title: str, goal: float 
         episodes, steps = (np.median(curves(rows, column), axis=0) for column in ("episode", "env_steps"))
         style = {"color": COLORS[i % len(COLORS)], "linestyle": "-" if i < len(COLORS) else "--"}
         for axis, x in ((left, episodes), (right, steps)):
-            draw_band(axis, x, returns, label=f"{setting} ({len(returns)} seeds)", **style)
+            rgrl.draw_band(axis, x, returns, label=f"{setting} ({len(returns)} seeds)", **style)
     for axis, label in ((left, "training episode"), (right, "environment steps (median over seeds)")):
         if goal is not None:
             axis.axhline(goal, color="0.3", linestyle=":", linewidth=1)
@@ -165,11 +165,3 @@ def plot_curves(found: dict[str, list[dict[str, Any]]], title: str, goal: float 
     figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize="small")
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
-
-
-def draw_band(axis: Any, x: Any, curves: Any, *, label: str, color: str, linestyle: str = "-") -> None:
-    """The interquartile mean of ``curves [seeds, points]`` and its 95 % bootstrap interval."""
-    axis.plot(x, rgrl.iqm(curves, axis=0), color=color, linestyle=linestyle, linewidth=1.8, label=label)
-    if len(curves) > 2:
-        band = [rgrl.bootstrap_interval(column, resamples=300) for column in curves.T]
-        axis.fill_between(x, *np.transpose(band), color=color, alpha=0.15, linewidth=0)

@@ -11,6 +11,8 @@ LEVERS: dict[str, dict[str, Any]] = {
     "mean_of_members": {"plan_members": "mean"},
     "no_reset": {"reset_every": 0},
     "reward_per_step": {"reward_discount": 0.0},
+    "squared_distance": {"plan_loss": "squared"},
+    "no_novelty": {"novelty": False},
     "environment_scale": {"reward_scale": "environment"},
     "no_action_noise": {"action_noise": 0.0},
     "no_repeat": {"action_repeat": 1},
@@ -40,9 +42,14 @@ def rival(config: rgrl.RGRLConfig, planner: str) -> dict[str, Any]:
     budget = max(evaluations(config) // members, 2)
     rounds = 1 if planner == "shooting" else max(min(4, budget // 8), 1)
     samples = max(budget // rounds, 2)
-    changes = {"planner": planner, "plan_iterations": rounds, "plan_samples": samples, "plan_starts": 1}
-    changes |= {"plan_elites": max(samples // 5, 1)} if planner == "cem" else {}
-    return changes | ({"plan_accept": "always"} if config.plan_accept != "always" else {})
+    return {
+        "planner": planner,
+        "plan_iterations": rounds,
+        "plan_samples": samples,
+        "plan_elites": max(samples // 5, 1),
+        "plan_starts": 1,
+        "plan_accept": "always",
+    }
 
 
 def ablations(env_id: str) -> dict[str, dict[str, Any]]:

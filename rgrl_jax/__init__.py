@@ -25,7 +25,7 @@ from rgrl_jax.envs import (
 )
 from rgrl_jax.experiment.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal
 from rgrl_jax.experiment.checkpoint import load_run
-from rgrl_jax.experiment.plotting import plot_learning
+from rgrl_jax.experiment.plotting import draw_band, plot_learning
 from rgrl_jax.experiment.programs import evaluate, play
 from rgrl_jax.experiment.rendering import render_episode
 from rgrl_jax.experiment.runner import run
@@ -85,6 +85,7 @@ __all__ = [
     "Window",
     "bootstrap_interval",
     "deduce",
+    "draw_band",
     "evaluate",
     "evaluation_key",
     "get_algorithm",

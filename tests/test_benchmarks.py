@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -30,8 +31,6 @@ def test_a_row_per_seed_and_episode(results):
 
 def test_rows_are_those_of_train(results):
     out, config = results
-    import jax
-
     _, metrics = jax.jit(rgrl.train)(jax.random.key(1), config)
     own = [row for row in report.read_rows(out / "CartPole-v1" / "tuned.csv") if row["seed"] == 1]
     assert [row["episode_return"] for row in own] == list(np.asarray(metrics.episode_return))
@@ -62,10 +61,23 @@ def test_results_of_another_config_are_not_mixed(results):
         learning.run_setting("CartPole-v1", "tuned", config.replace(width=16), [0], out, workers=1, batch=1)
 
 
-def test_a_changed_setting_needs_a_name_of_its_own():
-    with pytest.raises(SystemExit, match="'tuned'"):
-        learning.make_config("CartPole-v1", "tuned", {"width": 64}, None)
-    assert learning.make_config("CartPole-v1", "wide", {"width": 64}, 7).width == 64
+@pytest.mark.parametrize(
+    "setting, changes, sentence",
+    [
+        ("tuned", {"width": 64}, "another name than 'tuned'"),
+        ("tunde", {}, "setting 'tunde' of CartPole-v1 needs --set; those that mean something: paper, tuned"),
+        ("wide", {"widht": 64}, "widht.*width"),
+        ("wide", {"width": -1}, "width = -1"),
+    ],
+)
+def test_settings_that_mean_nothing_meet_one_sentence(setting, changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        learning.make_config("CartPole-v1", setting, changes, None)
+
+
+def test_a_setting_of_ones_own_changes_the_tuned_one():
+    config = learning.make_config("CartPole-v1", "wide", {"width": 64}, 7)
+    assert config == rgrl.preset("CartPole-v1", width=64, episodes=7)
 
 
 def _rows(returns, env_id="CartPole-v1", setting="tuned"):

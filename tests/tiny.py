@@ -42,7 +42,7 @@ atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 
 
 def compile_quickly(*, exact):
-    """Programs compile in half the time, since the runs are too short to gain from optimised code; or in a fifth.
+    """Programs compile faster, since the runs are too short to gain from optimised code.
 
     With ``exact`` operations are fused as they are for users: only then do two programs of the same step, one for
     one episode and one for three, agree in the last bit. Child processes inherit it through the environment.

@@ -186,9 +186,13 @@ def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
       An `EnvSpec` whose rewards are the sums over these steps, with a limit of ``ceil(max_steps / times)`` and the
       same ``return_range``. Its ``reward_range`` is ``times`` as wide.
     """
+    low, high = spec.reward_range
+    slower = dataclasses.replace(
+        spec, max_steps=-(-spec.max_steps // times), reward_range=(times * low, times * high)
+    )
     if spec.host is not None:
         make = spec.host.make
-        spec = dataclasses.replace(spec, host=spec.host._replace(make=lambda drawn: _Held(make(drawn), times)))
+        return dataclasses.replace(slower, host=spec.host._replace(make=lambda drawn: _Held(make(drawn), times)))
 
     def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
         def once(carry: Any, i: Array) -> tuple[Any, None]:
@@ -201,10 +205,4 @@ def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
         first = spec.step(jax.random.fold_in(key, 0), state, action)
         return jax.lax.scan(once, first, jnp.arange(1, times))[0]
 
-    low, high = spec.reward_range
-    return dataclasses.replace(
-        spec,
-        step=step if spec.host is None else spec.step,
-        max_steps=-(-spec.max_steps // times),
-        reward_range=(times * low, times * high),
-    )
+    return dataclasses.replace(slower, step=step)

@@ -80,8 +80,28 @@ def _lines(axis: Any, metrics: Any, name: str, color: str, mask: str | None = No
         )
     if alone:
         return
-    known = [row[np.isfinite(row)] for row in values.T]
-    middle = [iqm(row) if row.size else np.nan for row in known]
-    band = [bootstrap_interval(row, resamples=500) if row.size else (np.nan, np.nan) for row in known]
-    axis.plot(x, middle, color=color, linewidth=2, label=f"interquartile mean of {len(values)} seeds")
-    axis.fill_between(x, *np.transpose(band), color=color, alpha=0.2, linewidth=0, label="95 % interval")
+    label = f"interquartile mean of {len(values)} seeds"
+    draw_band(axis, x, values, color=color, label=label, interval_label="95 % interval")
+
+
+def draw_band(
+    axis: Any, x: Any, curves: Any, *, color: str, label: str, interval_label: str | None = None, linestyle: str = "-"
+) -> None:
+    """Draws the interquartile mean of curves over seeds and, from three seeds on, its 95 % bootstrap interval.
+
+    Args:
+      axis: matplotlib's.
+      x: ``[points]``.
+      curves: ``[seeds, points]``; what is not finite is left out.
+      color: of both.
+      label: of the line.
+      interval_label: of the interval.
+      linestyle: of the line.
+    """
+    known = [column[np.isfinite(column)] for column in np.asarray(curves, np.float64).T]
+    middle = [iqm(column) if column.size else np.nan for column in known]
+    axis.plot(x, middle, color=color, linestyle=linestyle, linewidth=2, label=label)
+    if len(curves) < 3:
+        return
+    band = [bootstrap_interval(column, resamples=500) if column.size else (np.nan, np.nan) for column in known]
+    axis.fill_between(x, *np.transpose(band), color=color, alpha=0.2, linewidth=0, label=interval_label)

@@ -163,9 +163,11 @@ def _learned_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Par
     # History runs once per environment step and member: [N, E, ...]
     memory = jax.vmap(jax.vmap(model.remember, in_axes=(0, None)), in_axes=(None, 0))(params, history)
 
+    factors = emphasis(config) if config.novelty else None
+
     def apply(member: PyTree, state: Array, actions: Array) -> ModelOutput:
         out = model.apply(member[0], member[1], state, actions)
-        return out._replace(reward=out.reward * emphasis(config)) if config.novelty else out
+        return out if factors is None else out._replace(reward=out.reward * factors)
 
     return (memory, present), lambda row: ((params, row[0]), row[1]), apply
 

@@ -185,17 +185,27 @@ Cut = Callable[[Array], Window]
 
 
 def make_cutter(memory: replay.ReplayState, config: RGRLConfig) -> Cut:
-    """Cuts windows with all that depends on the whole replay: the scale of rewards, and how new states are."""
+    """Makes what cuts windows, with all that depends on the whole replay worked out once.
+
+    Args:
+      memory: what to cut from, ``C`` rows.
+      config: the config.
+
+    Returns:
+      A `Cut`; rewards of its windows are ``[T, R]`` on the scale that ``reward_scale`` says, or ``[T, R + 1]`` with
+      novelty.
+    """
     codec = parts(config).codec
     new = replay.novelty(memory, codec, config.resolution, config.reward_discount) if config.novelty else None
-    low, width = _seen(memory, codec) if config.reward_scale == "seen" else (-1.0, 2.0)
+    seen = _seen(memory, codec) if config.reward_scale == "seen" else None
 
     def cut(row: Array) -> Window:
         window = replay.window(memory, row, codec, novelty=new, **_shape(config))
-        if config.reward_scale == "environment":
+        if seen is None:
             return window
-        seen = window.rewards.at[:, 0].set(2.0 * (window.rewards[:, 0] - low) / width - 1.0)
-        return window.replace(rewards=seen)
+        low, width = seen
+        scaled = 2.0 * (window.rewards[:, 0] - low) / width - 1.0
+        return window.replace(rewards=window.rewards.at[:, 0].set(scaled))
 
     return cut
 
