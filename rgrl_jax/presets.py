@@ -77,14 +77,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "plan_noise": 1.0,
             "reset_every": 1,
         },
-        # From here on first tries: at best two tuning seeds were run, and nothing is ablated.
         "Acrobot-v1": {
-            "action_repeat": 4,
+            "action_repeat": 2,
             "reward_scale": "seen",
-            "reward_discount": 0.97,
+            "reward_discount": 0.98,
             "learning_rate": 2e-3,
-            "learn_iterations": 300,
+            "learn_iterations": 400,
             "plan_noise": 1.0,
+            "plan_starts": 4,
             "warmup_episodes": 2,
         },
         # The goal is hardly ever met by chance: plans look for states that are new.
@@ -103,10 +103,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "MountainCarContinuous-gymnasium": _CONTINUOUS_CAR,
         # By the squared distance the worst states, on the way up, would weigh more than the best ones above.
         "Pendulum-v1": {
-            "horizon": 20,
             "plan_loss": "absolute",
-            "learning_rate": 2e-3,
+            "learning_rate": 4e-3,
             "learn_iterations": 600,
+            "learn_batch": 128,
             "plan_noise": 1.0,
             "warmup_episodes": 3,
         },

@@ -67,7 +67,7 @@ class Frame(nn.Module):
       residual: the state head predicts the change of the state instead of the state.
       feedback: predict states and feed them back; else the present state is a token of its own, the actions
         follow it, no state is predicted, and all steps are one causal pass.
-      unroll: steps of the feedback loop compiled into one body; more is faster to run and slower to compile.
+      unroll: steps of the feedback loop compiled into one body; best a divisor of the plan's length.
       initializer: of the linear maps, by name.
       dropout: share of entries dropped when a key is given.
       image_shape: of the image in a state, to embed it by convolutions; None embeds the vector by one map.
@@ -82,7 +82,7 @@ class Frame(nn.Module):
     head: str = "tanh"
     residual: bool = False
     feedback: bool = True
-    unroll: int = 5
+    unroll: int = 15
     initializer: str = "xavier_normal"
     dropout: float = 0.0
     image_shape: tuple[int, ...] | None = None

@@ -66,7 +66,7 @@ class RGRLConfig(struct.PyTreeNode):
       feed_forward: a decoder's feed-forward part: two maps with gelu between them, or the authors' single map.
       head: outputs squashed by tanh, or left free.
       residual: predict the change of the state instead of the state.
-      unroll: model steps compiled into one loop body; more runs faster and compiles slower.
+      unroll: model steps compiled into one loop body; best a divisor of the horizon, or the horizon itself.
       ensemble_size: members, m.
       history_length: steps before the present that a model reads, H.
       horizon: steps of a plan, T.
@@ -163,7 +163,7 @@ class RGRLConfig(struct.PyTreeNode):
     feed_forward: str = choice("gelu", "linear")
     head: str = choice("linear", "tanh")
     residual: bool = flag(True)
-    unroll: int = integer(5, 1)
+    unroll: int = integer(15, 1)
     ensemble_size: int = integer(5, 1, symbol="m")
     history_length: int = integer(0, symbol="H")
     horizon: int = integer(15, 1, symbol="t")
