@@ -36,6 +36,7 @@ from benchmarks import report, settings
 from benchmarks.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "learning"
+README = Path(__file__).parents[1] / "README.md"
 EVALUATION_EPISODES = 10
 
 
@@ -209,6 +210,8 @@ def main() -> None:
                     raise SystemExit(str(error)) from error
                 run_setting(env_id, setting, config, seeds, arguments.out, arguments.workers, arguments.batch)
     report.write_report(arguments.out)
+    if arguments.out == RESULTS:
+        report.write_section(README, RESULTS)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import rgrl_jax as rgrl
 
 COLUMNS = ("environment", "setting", "seed", "episode", "env_steps", "episode_return", "eval_return", "seconds")
 _TYPES: tuple[Callable[[str], Any], ...] = (str, str, int, int, int, float, float, float)
+PUBLISHED = Path(__file__).parent / "results" / "published.csv"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")  # Okabe and Ito's
 
 
@@ -107,12 +108,14 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, str]:
 def write_report(out: Path) -> None:
     """``README.md`` with the table, and a plot for every environment, of all that is in a folder of results."""
     folders = sorted(path for path in out.iterdir() if path.is_dir()) if out.exists() else []
+    overview = tuned_table(out)
     lines = [
         "# Learning curves over seeds", "",
         "A goal is met when 10 noiseless episodes of the frozen agent, played after every training episode, reach it "
         "on average; their steps are not counted. Medians over seeds count a seed that never met it as infinite. "
         "IQM: interquartile mean over seeds. Intervals are bootstrapped over seeds. Made by "
         "`python -m benchmarks.learning`; configs, machine and versions stand beside each CSV.", "",
+        "## The `tuned` presets", "", *overview, "",
     ]  # fmt: skip
     for folder in folders:
         found = {path.stem: read_rows(path) for path in sorted(folder.glob("*.csv"), key=_tuned_first)}
@@ -121,14 +124,48 @@ def write_report(out: Path) -> None:
         env_id = next(iter(found.values()))[0]["environment"]
         goal = goal_of(env_id)
         lines += [f"## {env_id}" + ("" if goal is None else f", goal {goal:g}"), ""]
-        shown = TABLE[1:]
-        lines += ["| " + " | ".join(name.strip() for name in shown) + " |", "|" + " --- |" * len(shown)]
-        for rows in found.values():
-            row = summarise(rows)
-            lines.append("| " + " | ".join(row[name] for name in shown) + " |")
+        lines += _table(TABLE[1:], [summarise(rows) for rows in found.values()])
+        lines += published(env_id)
         plot_curves(found, env_id, goal, folder / "curves.png")
         lines += ["", f"![{env_id}]({folder.name}/curves.png)", "", *machines(folder), ""]
     (out / "README.md").write_text("\n".join(lines))
+
+
+def _table(names: tuple[str, ...], rows: list[dict[str, str]]) -> list[str]:
+    """A Markdown table of some columns."""
+    head = ["| " + " | ".join(name.strip().replace("_", " ") for name in names) + " |", "|" + " --- |" * len(names)]
+    return head + ["| " + " | ".join(row[name] for name in names) + " |" for row in rows]
+
+
+def tuned_table(out: Path) -> list[str]:
+    """One row for every environment whose ``tuned`` preset was run."""
+    found = [read_rows(path) for path in sorted(out.glob("*/tuned.csv"))]  # never empty: whole seeds are written
+    goals = [goal_of(own[0]["environment"]) for own in found]
+    rows = [
+        summarise(own) | {"goal": "-" if goal is None else f"{goal:g}"}
+        for own, goal in zip(found, goals, strict=True)
+    ]
+    return _table(("environment", "goal", *TABLE[2:]), rows)
+
+
+def published(env_id: str) -> list[str]:
+    """What others report of an environment, and where; no two of them measured alike."""
+    with PUBLISHED.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["environment"] == env_id]
+    if not rows:
+        return []
+    shown = [row | {"env_steps": f"{int(row['env_steps']):,}"} for row in rows]
+    return ["", "Published elsewhere:", "", *_table(("agent", "env_steps", "episode_return", "source"), shown)]
+
+
+MARKS = ("<!-- learning: made by `python -m benchmarks.learning` -->", "<!-- /learning -->")
+
+
+def write_section(readme: Path, out: Path) -> None:
+    """Puts `tuned_table` between the two `MARKS` of a README."""
+    before, rest = readme.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    readme.write_text("\n".join([before + MARKS[0], *tuned_table(out), MARKS[1] + after]))
 
 
 def _tuned_first(path: Path) -> tuple[bool, str]:

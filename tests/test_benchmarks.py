@@ -118,9 +118,28 @@ def test_report_draws_and_tells(tmp_path):
         path.with_suffix(".json").write_text(json.dumps(about))
     report.write_report(tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert text.index("| tuned |") < text.index("| shooting |")
+    assert text.index("| CartPole-v1 | 475 | 3 |") < text.index("| tuned |") < text.index("| shooting |")
     assert "today; here; jax 1" in text
+    assert "| DQN | 50,000 | 500 | DLR-RM/rl-baselines3-zoo, benchmark.md |" in text
     assert (tmp_path / "CartPole-v1" / "curves.png").stat().st_size > 10_000
+
+
+def test_results_are_put_between_the_marks_of_the_readme(tmp_path):
+    path = tmp_path / "CartPole-v1" / "tuned.csv"
+    path.parent.mkdir()
+    report.append_rows(path, _rows([[9.0, 480.0]] * 3))
+    readme = tmp_path / "README.md"
+    readme.write_text("\n".join(["before", report.MARKS[0], "old", report.MARKS[1], "after"]))
+    for _ in range(2):
+        report.write_section(readme, tmp_path)
+    lines = readme.read_text().splitlines()
+    assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
+    assert lines[2:-2] == report.tuned_table(tmp_path)
+
+
+def test_readme_shows_the_committed_results():
+    text = learning.README.read_text()
+    assert "\n".join([report.MARKS[0], *report.tuned_table(learning.RESULTS), report.MARKS[1]]) in text
 
 
 def test_figure2_says_where_larger_is_not_faster(tmp_path):

@@ -75,6 +75,28 @@ def test_as_many_updates_as_the_law_says():
     assert counts and all(np.all(np.asarray(x) == expected) for x in counts)
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_members_take_turns_in_being_drawn_anew(every):
+    """A loop: which member is replaced after each episode; the others, and their optimiser states, stay."""
+    config = small(reset_every=every, reset="turn", ensemble_size=3)
+    params = draw_members(KEY, config)
+    opt_state = learning.init(params, studying.make_optimizer(config))
+    before = jax.tree.map(lambda x: jnp.ones_like(x), (params, opt_state))
+    turn = 0
+    for episode in range(8):
+        after = studying.begin_learning(jax.random.fold_in(KEY, episode), *before, jnp.int32(episode), config)
+        changed = {
+            i
+            for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+            for i in range(3)
+            if (np.asarray(old[i]) != np.asarray(new[i])).any()
+        }
+        due = (episode + 1) % every == 0
+        assert changed == ({turn} if due else set())
+        turn = (turn + due) % 3
+    assert finite(ran(reset_every=1, reset="turn")[2])
+
+
 def test_learning_within_the_episode():
     """Updates come every five steps, from everything that happened up to there; the replay ends up the same."""
     plain_config, plain, plain_metrics = ran(reset_every=0, warmup_episodes=2)

@@ -113,7 +113,8 @@ class RGRLConfig(struct.PyTreeNode):
       learn_law: so many updates, so many for every new step, or from 1 up to so many as the mean of the last ten
         returns rises through the environment's range.
       learn_every: learn within the episode, after every so many steps; 0 for after it.
-      reset_every: episodes after which a new ensemble is drawn and trained on the whole replay; 0 for never.
+      reset_every: episodes after which members are drawn anew and trained on the whole replay; 0 for never.
+      reset: which: all of them, or only the one whose turn it is, so that the others know the past already.
       learn_batch: windows per update and member.
       state_weight: weight of the state error beside the reward error, footnote 5.
       action_noise: while learning, each action shrinks by a uniform factor in 1 - action_noise..1.
@@ -205,6 +206,7 @@ class RGRLConfig(struct.PyTreeNode):
     learn_law: str = choice("fixed", "per_step", "ramp")
     learn_every: int = integer(0)
     reset_every: int = integer(0)
+    reset: str = choice("all", "turn")
     learn_batch: int = integer(64, 1)
     state_weight: float = number(1.0)
     action_noise: float = number(1.0, 0.0, 1.0)

@@ -90,7 +90,8 @@ def begin_learning(
     """The weights and optimiser states that learning after ``episode`` starts from: the present or new ones.
 
     What an ensemble learnt from its first few steps stays with it and biases all that comes after; one that
-    is drawn anew and trained on the whole replay is free of that (Nikishin et al. 2022, "primacy bias").
+    is drawn anew and trained on the whole replay is free of that (Nikishin et al. 2022, "primacy bias"). If members
+    take turns, each learns ``ensemble_size`` times before it is replaced, and the rest carry on meanwhile.
 
     Args:
       key: decides new weights.
@@ -104,7 +105,11 @@ def begin_learning(
 
     def fresh() -> tuple[PyTree, PyTree]:
         drawn = draw_members(key, config)
-        return drawn, learning.init(drawn, make_optimizer(config))
+        drawn = drawn, learning.init(drawn, make_optimizer(config))
+        if config.reset == "all":
+            return drawn
+        turn = ((episode + 1) // config.reset_every - 1) % config.ensemble_size
+        return jax.tree.map(lambda old, new: old.at[turn].set(new[turn]), (params, opt_state), drawn)
 
     return jax.lax.cond((episode + 1) % config.reset_every == 0, fresh, lambda: (params, opt_state))
 
