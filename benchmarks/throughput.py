@@ -70,8 +70,8 @@ def measure(rows: int, repeats: int) -> dict:
     def learn(key, state):
         return algo.learn(key, state.params, state.opt_state, state.replay, config)[0]
 
-    planned, compiling = timed(lambda k, p: play(k, p, jnp.bool_(False)), key, state.params, repeats=repeats)
-    env, _ = timed(lambda k, p: play(k, p, jnp.bool_(True)), key, state.params, repeats=repeats)
+    planned, compiling = timed(lambda k, p: play(k, p, jnp.float32(0.0)), key, state.params, repeats=repeats)
+    env, _ = timed(lambda k, p: play(k, p, jnp.float32(1.0)), key, state.params, repeats=repeats)
     learning, _ = timed(learn, key, state, repeats=repeats)
     total = planned + learning
     return {

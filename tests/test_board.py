@@ -75,6 +75,32 @@ def test_as_many_updates_as_the_law_says():
     assert counts and all(np.all(np.asarray(x) == expected) for x in counts)
 
 
+@pytest.mark.parametrize("teacher_forcing", [False, True])
+def test_rewards_read_from_the_predicted_state(teacher_forcing):
+    """NumPy from the states that the model predicts; the same states as without."""
+    config = small(reward_from="state", env_id="Pendulum-v1")
+    _, codec, model = parts(config)
+    params = model.init(KEY)
+    history = rgrl.History(jnp.zeros((0, codec.state_size)), jnp.zeros((0, codec.action_size)))
+    keys = jax.random.split(KEY, 3)
+    present, states = (
+        jax.random.normal(keys[0], (codec.state_size,)),
+        jax.random.normal(keys[1], (4, codec.state_size)),
+    )
+    actions = jax.random.uniform(keys[2], (4, codec.action_size), minval=-1.0)
+    told = states if teacher_forcing else None
+    out = model.apply(params, model.remember(params, history), present, actions, told)
+    weights = jax.tree.map(lambda x: np.asarray(x, np.float64), params["params"])
+    hidden = np.tanh(np.asarray(out.state, np.float64) @ weights["embed_next"] + weights["next_bias"])
+    np.testing.assert_allclose(out.reward, hidden @ weights["reward_head"] + weights["reward_bias"], atol=1e-5)
+    plain = parts(small(env_id="Pendulum-v1")).model
+    kept = {"params": {name: x for name, x in params["params"].items() if name not in ("embed_next", "next_bias")}}
+    np.testing.assert_array_equal(
+        plain.apply(kept, plain.remember(kept, history), present, actions, told).state, out.state
+    )
+    assert finite(ran(reward_from="state")[2])
+
+
 @pytest.mark.parametrize("every", [1, 2])
 def test_members_take_turns_in_being_drawn_anew(every):
     """A loop: which member is replaced after each episode; the others, and their optimiser states, stay."""
@@ -238,7 +264,7 @@ def test_warm_start_goes_on_with_the_last_plan():
     obs = jnp.zeros((2, 4))
     latent = jax.random.normal(KEY, (2, 4, 2))
     params = rgrl.init(KEY, config).params
-    policy = acting.make_policy(params, config, jnp.float32(0.0), jnp.bool_(False))
+    policy = acting.make_policy(params, config, jnp.float32(0.0), jnp.float32(0.0))
     _, _, memory = policy(KEY, view_of(config, obs, latent))
     np.testing.assert_allclose(memory, np.concatenate([latent[:, 2:], np.zeros((2, 2, 2))], axis=1), atol=1e-6)
     assert acting.first_view(config, 2)["memory"].shape == (2, 4, 2) and acting.first_view(small(), 2)["memory"] == ()
@@ -425,6 +451,7 @@ def test_images_are_stored_once_as_bits(env_id):
         ({"plan_disagreement": 0.1}, "plan_disagreement = 0.1 needs plan_members = 'mean'"),
         ({"plan_accept": "better", "planner": "cem"}, "plan_accept = 'better' needs planner = 'gradient'"),
         ({"priority_refresh": "all"}, "priority_refresh = 'all' needs replay = 'priority', not 'uniform'"),
+        ({"reward_from": "state", "feedback": False}, "reward_from = 'state' needs feedback = True"),
         ({"learn_every": 2, "reset_every": 1}, "reset_every = 1 must be 0 if learn_every = 2"),
         ({"padding": "stepped", "replay_capacity": 14}, "replay_capacity = 14 must hold"),
         ({"dropout": 1.0}, "dropout = 1.0 must be finite and in 0..0.95"),

@@ -9,6 +9,7 @@ import tiny
 import rgrl_jax as rgrl
 from rgrl_jax import replay
 from rgrl_jax.algos.rgrl.acting import desired_rewards, emphasis, make_policy, plan_rows
+from rgrl_jax.algos.rgrl.algorithm import act
 from rgrl_jax.algos.rgrl.learning import make_cutter
 from rgrl_jax.algos.rgrl.parts import parts
 from rgrl_jax.envs.gradients import unstopped
@@ -80,7 +81,7 @@ def _explored(hold, env="Pendulum-v1", **overrides):
     config = rgrl.preset(env, warmup_hold=hold, horizon=4, max_steps=200, **overrides)
     spec, _, _ = parts(config)
     params = rgrl.init(KEY, config).params
-    policy = make_policy(params, config, jnp.float32(0.0), jnp.bool_(True))
+    policy = make_policy(params, config, jnp.float32(0.0), jnp.float32(1.0))
     return np.asarray(jax.jit(lambda key: rollout(key, spec, policy, num_envs=20))(KEY).action)[:-1]
 
 
@@ -95,6 +96,19 @@ def test_random_actions_change_every_step_by_default():
     actions = _explored(1.0)
     assert not (actions[1:] == actions[:-1]).any()
     assert abs(np.corrcoef(actions[1:].ravel(), actions[:-1].ravel())[0, 1]) < 0.05
+
+
+def test_epsilon_is_the_share_of_random_actions_in_training_alone():
+    """A plan of no iterations and no noise is 0, so what is not 0 was drawn at random."""
+    sizes = tiny.TINY | {"max_steps": 400, "replay_capacity": 500, "plan_iterations": 0}
+    config = rgrl.preset("Pendulum-v1", **sizes, plan_noise=0.0, epsilon=0.3)
+    state = rgrl.init(KEY, config)
+    played = jax.jit(lambda state: rollout(spec=config.spec, **act(state, config)._asdict()))
+    warm, after = (np.asarray(played(state.replace(episode=jnp.int32(n))).action)[:400] for n in (0, 1))
+    assert (warm != 0).all()
+    assert (after != 0).mean() == pytest.approx(0.3, abs=0.07)
+    shown = np.asarray(jax.jit(lambda state: rgrl.play(KEY, state, config))(state).action)
+    assert not shown.any()
 
 
 def _lake(**overrides):

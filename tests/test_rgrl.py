@@ -212,7 +212,7 @@ def test_history_reaches_the_model():
     """With a history the planning of the same present depends on what came before."""
     config = small(history_length=3, warmup_episodes=0)
     state = rgrl.init(jax.random.key(0), config)
-    policy = algo.make_policy(state.params, config, jnp.float32(0.0), jnp.bool_(False))
+    policy = algo.make_policy(state.params, config, jnp.float32(0.0), jnp.float32(0.0))
     spec = rgrl.make_spec("CartPole-v1", 12)
     episode = rgrl.rollout(jax.random.key(1), spec, lambda key, view: (jnp.zeros((1, 1), jnp.int32), {}, ()))
     other = episode.replace(action=1 - episode.action)

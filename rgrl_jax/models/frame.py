@@ -70,6 +70,7 @@ class Frame(nn.Module):
       unroll: steps of the feedback loop compiled into one body; best a divisor of the plan's length.
       initializer: of the linear maps, by name.
       dropout: share of entries dropped when a key is given.
+      reward_from: ``"feature"``, or ``"state"``: the reward head reads the predicted next state and nothing else.
       image_shape: of the image in a state, to embed it by convolutions; None embeds the vector by one map.
     """
 
@@ -85,6 +86,7 @@ class Frame(nn.Module):
     unroll: int = 15
     initializer: str = "xavier_normal"
     dropout: float = 0.0
+    reward_from: str = "feature"
     image_shape: tuple[int, ...] | None = None
 
     def setup(self) -> None:
@@ -98,6 +100,9 @@ class Frame(nn.Module):
         self.token_bias = self._bias("token_bias", d)
         self.reward_head = self.param("reward_head", draw, (d, self.reward_size))
         self.reward_bias = self._bias("reward_bias", self.reward_size)
+        if self.reward_from == "state":
+            self.embed_next = self.param("embed_next", draw, (self.state_size, d))
+            self.next_bias = self._bias("next_bias", d)
         if self.feedback:
             start = nn.initializers.zeros if self.residual else draw  # "nothing changes" is a good first guess
             self.state_head = self.param("state_head", start, (d, self.state_size))
@@ -116,7 +121,9 @@ class Frame(nn.Module):
     def _squash(self, x: Array) -> Array:
         return jnp.tanh(x) if self.head == "tanh" else x
 
-    def _reward(self, features: Array) -> Array:
+    def _reward(self, features: Array, states: Array | None = None) -> Array:
+        if self.reward_from == "state":
+            features = jnp.tanh(states @ self.embed_next + self.next_bias)
         return self._squash(features @ self.reward_head + self.reward_bias)
 
     def _next_state(self, feature: Array, state: Array) -> Array:
@@ -164,7 +171,8 @@ class Frame(nn.Module):
         if states is not None:
             before = jnp.concatenate([present[None], *self._cast(states[:-1])])
             features = self.core.sweep(memory, self._token(before, embedded) * keep_token)[1] * keep_feature
-            return ModelOutput(self._reward(features), self._next_state(features, before))
+            after = self._next_state(features, before)
+            return ModelOutput(self._reward(features, after), after)
 
         def step(carry: tuple[PyTree, Array], action: Array) -> tuple[tuple[PyTree, Array], tuple[Array, Array]]:
             memory, state = carry
@@ -174,7 +182,7 @@ class Frame(nn.Module):
             return (memory, state), (feature, state)
 
         _, (features, predicted) = jax.lax.scan(step, (memory, present), embedded, unroll=self.unroll)
-        return ModelOutput(self._reward(features), predicted)
+        return ModelOutput(self._reward(features, predicted), predicted)
 
 
 class FrameModel:
@@ -221,7 +229,17 @@ def register_core(name: str, make_core: Callable[[Any], Any]) -> None:
         reward_size: int,
         image_shape: tuple[int, ...] | None = None,
     ) -> FrameModel:
-        fields = ("width", "use_bias", "head", "residual", "feedback", "unroll", "initializer", "dropout")
+        fields = (
+            "width",
+            "use_bias",
+            "head",
+            "residual",
+            "feedback",
+            "unroll",
+            "initializer",
+            "dropout",
+            "reward_from",
+        )
         settings = {field: getattr(config, field) for field in fields} | {"image_shape": image_shape}
         return FrameModel(Frame(make_core(config), state_size, action_size, reward_size, **settings))
 

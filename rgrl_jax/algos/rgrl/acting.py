@@ -27,6 +27,11 @@ def plan_noise(episode: Array, config: RGRLConfig) -> Array:
     return schedules.annealed_with_reset(planned, config.plan_noise, config.plan_noise_decay, config.plan_noise_cycle)
 
 
+def randomness(episode: Array, config: RGRLConfig) -> Array:
+    """Chance of a random action instead of a planned one in a training episode: 1 in warm-up."""
+    return jnp.where(episode < config.warmup_episodes, 1.0, config.epsilon)
+
+
 def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array) -> Policy:
     """The acting half of the algorithm as a policy for `rollout`; its memory is as `first_view` makes it.
 
@@ -34,7 +39,7 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
       params: members ``[E, ...]``.
       config: the config.
       noise: half-width of the plan's random start, scalar.
-      explore: scalar bool; act at random instead of planning.
+      explore: chance of acting at random instead of planning, scalar; the draw is shared by all environments.
     """
     built = parts(config)
 
@@ -48,7 +53,7 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
             memory = _shifted(out.latent, config.replan_every) if config.plan_warm_start else ()
             return jax.vmap(jax.vmap(built.codec.decode_action))(steps), info, memory
 
-        return jax.lax.cond(explore, explored, planned)
+        return jax.lax.cond(jax.random.uniform(jax.random.fold_in(key, 2)) < explore, explored, planned)
 
     return policy
 
@@ -78,7 +83,8 @@ def _explore(key: Key, view: View, config: RGRLConfig, codec: Codec) -> tuple[Ar
         return action, action
 
     last = view.episode.action[jnp.maximum(view.t - 1, 0)]
-    return jax.lax.scan(step, last, (fresh, hold))[1], _nothing_planned(n), view.memory
+    memory = _shifted(view.memory, config.replan_every) if config.plan_warm_start else view.memory
+    return jax.lax.scan(step, last, (fresh, hold))[1], _nothing_planned(n), memory
 
 
 def _nothing_planned(num_envs: int) -> PyTree:

@@ -15,7 +15,7 @@ from flax import struct
 
 from rgrl_jax import learning, replay
 from rgrl_jax.algos.base import Algorithm, Cost, Halves, register_algorithm
-from rgrl_jax.algos.rgrl.acting import first_view, make_policy, plan_noise
+from rgrl_jax.algos.rgrl.acting import first_view, make_policy, plan_noise, randomness
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.learning import begin_learning, learn, learn_count, make_optimizer, remember
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
@@ -76,8 +76,8 @@ def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
 
 def act(state: TrainState, config: RGRLConfig) -> Acting:
     """How the next training episode is played (lines 7-14)."""
-    key, explore = _keys(state)[0], state.episode < config.warmup_episodes
-    return _acting(key, state.params, config, plan_noise(state.episode, config), explore, config.num_envs)
+    noise, explore = plan_noise(state.episode, config), randomness(state.episode, config)
+    return _acting(_keys(state)[0], state.params, config, noise, explore, config.num_envs)
 
 
 def learn_from(state: TrainState, episode: Episode, config: RGRLConfig) -> tuple[TrainState, Metrics]:
@@ -156,7 +156,7 @@ def _act_and_learn(state: TrainState, config: RGRLConfig) -> tuple[Episode, Trai
     """
     act_key, _, learn_key, _ = _keys(state)
     spec, pad, before = parts(config).spec, padding(config), state.replay
-    noise, explore = plan_noise(state.episode, config), state.episode < config.warmup_episodes
+    noise, explore = plan_noise(state.episode, config), randomness(state.episode, config)
 
     def policy(state: TrainState) -> Policy:
         return make_policy(state.params, config, noise, explore)
@@ -179,7 +179,7 @@ def _act_and_learn(state: TrainState, config: RGRLConfig) -> tuple[Episode, Trai
 def show(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> Acting:
     """How ``N`` noiseless episodes of the frozen agent are played, the member draws shared among them."""
     config = config.replace(padding="virtual", plan_novelty=0.0)
-    return _acting(key, state.params, config, jnp.float32(0.0), jnp.bool_(False), num_episodes)
+    return _acting(key, state.params, config, jnp.float32(0.0), jnp.float32(0.0), num_episodes)
 
 
 def play(key: Key, state: TrainState, config: RGRLConfig, num_episodes: int) -> Episode:

@@ -32,7 +32,8 @@ class RGRLConfig(struct.PyTreeNode):
         steps, and every one of them as so many environment steps.
       episodes: training episodes, warm-up included.
       warmup_episodes: episodes of random actions before the first planned one.
-      warmup_hold: steps for which a random action is held in them, on average.
+      warmup_hold: steps for which a random action is held, on average.
+      epsilon: chance of a random action instead of a planned one, in training episodes after the warm-up.
       num_envs: environments played side by side; their episodes feed one replay, and a row of the metrics is
         their mean.
       signals: what the model reads and predicts: the environment's native observations and rewards, or
@@ -66,6 +67,7 @@ class RGRLConfig(struct.PyTreeNode):
       feed_forward: a decoder's feed-forward part: two maps with gelu between them, or the authors' single map.
       head: outputs squashed by tanh, or left free.
       residual: predict the change of the state instead of the state.
+      reward_from: what rewards are read from: the network's feature, or the state it predicts and nothing else.
       unroll: model steps compiled into one loop body; best a divisor of the horizon, or the horizon itself.
       ensemble_size: members, m.
       history_length: steps before the present that a model reads, H.
@@ -137,6 +139,7 @@ class RGRLConfig(struct.PyTreeNode):
     episodes: int = integer(40, 1)
     warmup_episodes: int = integer(5)
     warmup_hold: float = number(1.0, 1.0)
+    epsilon: float = number(0.0, 0.0, 1.0)
     num_envs: int = integer(1, 1)
     signals: str = choice("native", "reference")
     state_encoding: str = choice("scale", "thermometer")
@@ -164,6 +167,7 @@ class RGRLConfig(struct.PyTreeNode):
     feed_forward: str = choice("gelu", "linear")
     head: str = choice("linear", "tanh")
     residual: bool = flag(True)
+    reward_from: str = choice("feature", "state")
     unroll: int = integer(15, 1)
     ensemble_size: int = integer(5, 1, symbol="m")
     history_length: int = integer(0, symbol="H")
@@ -285,6 +289,8 @@ class RGRLConfig(struct.PyTreeNode):
             raise ValueError("loss = 'cross_entropy' needs head = 'tanh' and both encodings = 'thermometer'")
         if self.priority_refresh == "all" and self.replay != "priority":
             raise ValueError(f"priority_refresh = 'all' needs replay = 'priority', not {self.replay!r}")
+        if self.reward_from == "state" and not self.feedback:
+            raise ValueError("reward_from = 'state' needs feedback = True: without it no state is predicted")
         if self.learn_every and self.reset_every:
             raise ValueError(f"reset_every = {self.reset_every} must be 0 if learn_every = {self.learn_every}")
         past = self.horizon - 1 if self.padding == "stepped" else 0
