@@ -33,6 +33,7 @@ def network(name, clean=True, feedback=True):
         unroll=1,
         initializer="xavier_normal",
         dropout=0.0,
+        reward_from="feature",
         history_length=H,
     )
     model = rgrl.make_model(name, config, **SIZES)

@@ -123,6 +123,7 @@ def test_members_take_turns_in_being_drawn_anew(every):
     assert finite(ran(reset_every=1, reset="turn")[2])
 
 
+@pytest.mark.exact
 def test_learning_within_the_episode():
     """Updates come every five steps, from everything that happened up to there; the replay ends up the same."""
     plain_config, plain, plain_metrics = ran(reset_every=0, warmup_episodes=2)

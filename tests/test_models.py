@@ -257,6 +257,7 @@ CONFIG = SimpleNamespace(
     feedback=True,
     initializer="xavier_normal",
     dropout=0.0,
+    reward_from="feature",
 )
 
 

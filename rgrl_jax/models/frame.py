@@ -122,7 +122,7 @@ class Frame(nn.Module):
         return jnp.tanh(x) if self.head == "tanh" else x
 
     def _reward(self, features: Array, states: Array | None = None) -> Array:
-        if self.reward_from == "state":
+        if self.reward_from == "state" and states is not None:
             features = jnp.tanh(states @ self.embed_next + self.next_bias)
         return self._squash(features @ self.reward_head + self.reward_bias)
 
