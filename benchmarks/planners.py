@@ -1,10 +1,10 @@
 """Planners and levers on the same frozen ensembles, at the same budget of model evaluations.
 
-    python -m benchmarks.cartpole_seeds --runs runs/seeds
-    python -m benchmarks.planners runs/seeds/*
+    for seed in 0 1 2 3 4; do rgrl train CartPole-v1 --seed $seed --out runs/planners/$seed; done
+    python -m benchmarks.planners runs/planners/*
 
-Every ensemble was trained by the default planner; here each setting plays noiseless episodes with it. A budget of B
-is B rollouts of one member: a gradient step counts as two (forward and backward), a sampled plan as one. Writes
+Every ensemble was trained by the preset's planner; here each setting plays noiseless episodes with it, from one start
+unless it says otherwise. A budget of B is B rollouts of one member: a gradient step counts as two (forward and backward), a sampled plan as one. Writes
 ``planners.csv`` (a row per run and setting) and ``planners.md`` (means over runs with intervals) to
 ``benchmarks/results``.
 """
@@ -91,7 +91,7 @@ def main() -> None:
     for name, overrides in SETTINGS.items():
         play = jax.jit(rgrl.play, static_argnums=3)
         for run, (config, state, _) in loaded.items():
-            setting = config.replace(**overrides)
+            setting = config.replace(**({"plan_starts": 1} | overrides))
             setting.validate()
             episode = play(jax.random.key(0), state, setting, arguments.episodes)
             returns = np.asarray(episode.episode_return)
