@@ -5,10 +5,10 @@
     python -m benchmarks.figure2 --report
 
 Every cell is the tuned preset of the environment with another network and ensemble size, and cheaper: one plan per
-step and 100 updates per episode. No member is ever drawn anew: that happens to one in turn in the presets, so that the
-age of a member would depend on how many there are. Plans take the same number of gradient steps whatever the size, a
-member drawn for each, so the planning budget is the same; the learning of a member is the same too, so learning costs
-more with more of them. Every episode starts from another random state.
+step and 100 updates per episode. No member is ever drawn anew: in the presets one is in turn, so that the age of a
+member would depend on how many there are. Plans take the same number of gradient steps whatever the size, a member
+drawn for each, so the planning budget is the same; the learning of a member is the same too, so learning costs more
+with more of them. Every episode starts from another random state.
 Writes a CSV per cell, ``figure2.png`` and ``README.md`` to ``benchmarks/results/figure2``.
 """
 
@@ -86,9 +86,9 @@ def write_text(out: Path) -> None:
         "![Figure 2](figure2.png)",
         "",
         "Return of 10 noiseless episodes after every training episode: interquartile mean over seeds and its 95 % "
-        "bootstrap interval. Same gradient steps per plan for every m; "
-        "100 updates per episode, one plan per step, no member drawn anew. Below, m = 1 against the larger sizes by the "
-        "mean return over the whole run, with the 95 % bootstrap interval of the difference.",
+        "bootstrap interval. Same gradient steps per plan for every m; 100 updates per episode, one plan per step, no "
+        "member drawn anew. Below, m = 1 against the larger sizes by the mean return over the whole run, with the 95 % "
+        "bootstrap interval of the difference.",
         "",
         "| environment | network | m | seeds | mean return over the run | against m = 1 | 95 % interval | faster |",
         "|" + " --- |" * 8,
