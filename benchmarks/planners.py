@@ -5,8 +5,8 @@
 
 Every ensemble was trained by the preset's planner; here each setting plays noiseless episodes with it, from one start
 unless it says otherwise. A budget of B is B rollouts of one member: a gradient step counts as two (forward and
-backward), a sampled plan as one. Writes ``planners.csv`` (a row per run and setting) and ``planners.md`` (means over runs with intervals) to
-``benchmarks/results``.
+backward), a sampled plan as one. Writes ``planners.csv`` (a row per run and setting) and ``planners.md`` (means over
+runs with intervals) to ``benchmarks/results``.
 """
 
 from __future__ import annotations
