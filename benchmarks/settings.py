@@ -14,6 +14,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "rewards_from_feature": {"reward_from": "feature"},
     "no_epsilon": {"epsilon": 0.0},
     "reward_per_step": {"reward_discount": 0.0},
+    "nothing_past_the_end": {"absorbing_reward": "zero"},
     "squared_distance": {"plan_loss": "squared"},
     "no_novelty": {"novelty": False},
     "environment_scale": {"reward_scale": "environment"},

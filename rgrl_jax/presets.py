@@ -51,14 +51,18 @@ _PAPER: dict[str, Any] = {
 
 _CONTINUOUS_CAR: dict[str, Any] = {
     "action_repeat": 10,
-    "reward_scale": "seen",
-    "reward_discount": 0.98,
-    "learning_rate": 2e-3,
-    "learn_iterations": 500,
-    "plan_noise": 1.0,
-    "plan_starts": 4,
     "warmup_episodes": 2,
     "warmup_hold": 3.0,
+    "epsilon": 0.15,
+    "reward_scale": "seen",
+    "reward_discount": 0.98,
+    "reward_from": "state",
+    "plan_starts": 4,
+    "plan_noise": 0.3,
+    "learning_rate": 2e-3,
+    "learn_iterations": 500,
+    "reset_every": 1,
+    "reset": "turn",
 }
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
@@ -69,8 +73,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "FrozenLake-misc": _PAPER | {"max_steps": 20, "width": 150, "done_size": 10, "horizon": 10},
     },
     "tuned": {
-        # Rewards to come instead of the reward of a step: a plan of 20 steps cannot see the cart leave the track. They
-        # are read from the predicted state, which alone says how far off it is, and one member in turn starts anew.
+        # Rewards to come instead of the reward of a step: a plan of 20 steps cannot see the cart leave the track.
+        # They are read from the predicted state, which alone says how far off it is.
         "CartPole-v1": {
             "warmup_episodes": 3,
             "epsilon": 0.15,
@@ -123,7 +127,22 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "FrozenLake-misc": {},
         "FrozenLake-deterministic": {},
-        "Catch-bsuite": {},
+        # A board of 50 pixels wants a wide network; what it does next is told by the board alone, so no memory.
+        "Catch-bsuite": {
+            "episodes": 150,
+            "epsilon": 0.1,
+            "reward_scale": "seen",
+            "reward_discount": 0.95,
+            "model": "mlp",
+            "width": 128,
+            "teacher_forcing": True,
+            "ensemble_size": 3,
+            "horizon": 9,
+            "plan_starts": 8,
+            "plan_noise": 1.0,
+            "learning_rate": 2e-3,
+            "learn_batch": 32,
+        },
         "Breakout-MinAtar": {"encoder": "conv"},
         "Blackjack-v1": {},
         "DoorKey-5x5": {},

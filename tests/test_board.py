@@ -322,6 +322,25 @@ def test_oracle_foresees_what_happens():
         np.testing.assert_allclose(foreseen.state[t], codec.encode_state(obs, jnp.bool_(False)), atol=1e-5)
 
 
+@pytest.mark.parametrize(("absorbing", "after"), [("zero", -1.0), ("last", 1.0)])
+def test_oracle_knows_what_follows_the_end(absorbing, after):
+    """FrozenLake's goal pays once; past it every step is worth nothing, or as much again."""
+    config = small(
+        "FrozenLake-deterministic",
+        planner="shooting",
+        dynamics="environment",
+        horizon=8,
+        absorbing_reward=absorbing,
+    )
+    built = parts(config)
+    _, env_state = built.spec.reset(jax.random.key(2))
+    _, _, apply = acting._true_dynamics(None, View(None, jnp.int32(0), None, ()), config, built)
+    down, right = 1, 2
+    path = 2.0 * jax.nn.one_hot(jnp.array([down, down, right, right, down, right, 0, 0]), 4) - 1.0
+    rewards = apply(jnp.zeros(()), env_state, path).reward[:, 0]
+    np.testing.assert_array_equal(rewards, [-1.0] * 5 + [1.0, after, after])
+
+
 def test_gradients_pass_through_the_oracle():
     """An early action changes later rewards: the slope by finite differences of the environment itself."""
     config = small("Pendulum-v1", dynamics="environment", horizon=5)

@@ -120,12 +120,12 @@ def test_warmup_episodes_do_not_plan(trained):
     assert noise == [5.0, 5.0, 2.5, 1.25, 5.0, 2.5]
 
 
-def target_twin(rewards, terminated, gamma, zero_terminal):
+def target_twin(rewards, terminated, gamma, zero_terminal, lasting):
     """Targets of one episode by a plain loop: one value per step, then what steps past the end are worth."""
     rewards = [float(r) for r in rewards]
     if terminated and zero_terminal:
         rewards[-1] = 0.0
-    tail = 0.0 if terminated else rewards[-1]
+    tail = 0.0 if terminated and not lasting else rewards[-1]
     out, after = [tail], tail
     for r in reversed(rewards):
         after = (1 - gamma) * r + gamma * after
@@ -135,9 +135,12 @@ def target_twin(rewards, terminated, gamma, zero_terminal):
 
 @pytest.mark.parametrize("gamma", [0.0, 0.9])
 @pytest.mark.parametrize("zero_terminal", [False, True])
-def test_reward_targets_equal_plain_loop(gamma, zero_terminal):
+@pytest.mark.parametrize("absorbing", ["zero", "last"])
+def test_reward_targets_equal_plain_loop(gamma, zero_terminal, absorbing):
     """Targets of ended and of cut-off episodes equal a float64 loop."""
-    config = small("MountainCar-v0", reward_discount=gamma, zero_terminal_reward=zero_terminal)
+    config = small(
+        "MountainCar-v0", reward_discount=gamma, zero_terminal_reward=zero_terminal, absorbing_reward=absorbing
+    )
     rng = np.random.default_rng(0)
     rewards = rng.normal(size=(13, 2)).astype(np.float32)
     length, terminated = np.array([5, 12]), np.array([True, False])
@@ -153,7 +156,7 @@ def test_reward_targets_equal_plain_loop(gamma, zero_terminal):
     )
     targets = np.asarray(algo.reward_targets(episode, config))
     for n in range(2):
-        twin = target_twin(rewards[: length[n], n], terminated[n], gamma, zero_terminal)
+        twin = target_twin(rewards[: length[n], n], terminated[n], gamma, zero_terminal, absorbing == "last")
         np.testing.assert_allclose(targets[: length[n] + 1, n], twin, rtol=1e-5, atol=1e-6)
 
 

@@ -186,16 +186,19 @@ def _true_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Parts)
     spec = repeat_actions(dataclasses.replace(single, step=unstopped(single.step)), config.action_repeat)
     key = jax.random.key(0)  # what the oracle foresees of chance
 
-    def step(carry: tuple[PyTree, Array], action: Array) -> tuple[tuple[PyTree, Array], ModelOutput]:
-        state, alive = carry
+    def step(carry: tuple[PyTree, Array, Array], action: Array) -> tuple[tuple[PyTree, Array, Array], ModelOutput]:
+        state, alive, past_end = carry
         obs, state, reward, terminated, _ = spec.step(key, state, codec.decode_action(action))
-        reward = scale(jnp.where(alive, reward, 0.0), *spec.reward_range)[None]
+        reward = jnp.where(alive, reward, past_end)
+        past_end = reward if config.absorbing_reward == "last" else past_end
         alive = alive & ~terminated
-        return (state, alive), ModelOutput(reward, codec.encode_state(obs, ~alive))
+        return (state, alive, past_end), ModelOutput(
+            scale(reward, *spec.reward_range)[None], codec.encode_state(obs, ~alive)
+        )
 
     def apply(member: PyTree, state: PyTree, actions: Array) -> ModelOutput:
         del member
-        return jax.lax.scan(step, (state, jnp.bool_(True)), actions)[1]
+        return jax.lax.scan(step, (state, jnp.bool_(True), jnp.float32(0.0)), actions)[1]
 
     return view.env_state, lambda row: (jnp.zeros(1), row), apply
 

@@ -50,6 +50,8 @@ class RGRLConfig(struct.PyTreeNode):
       reward_discount: of to_go; 0 is the reward of each step alone.
       novelty: predict beside the rewards how new the states to come are, so that plans can look for them: counts
         of stored states that round to the same, by reward_discount and resolution.
+      absorbing_reward: what every step past a terminal state is worth: nothing, or as much as the step that led
+        there, so that plans hurry to a goal that pays once instead of lingering before it.
       zero_terminal_reward: drop the reward of the terminating step from the targets, as the authors' code does.
       padding: past the end of an episode windows stay at its last state, or, stepped, the environment is planned
         for and stepped on, as in the authors' code.
@@ -151,6 +153,7 @@ class RGRLConfig(struct.PyTreeNode):
     reward_target: str = choice("to_go", "running")
     reward_discount: float = number(0.0, 0.0, 1.0)
     novelty: bool = flag(False)
+    absorbing_reward: str = choice("zero", "last")
     zero_terminal_reward: bool = flag(False)
     padding: str = choice("virtual", "stepped")
     model: str = word("gru")

@@ -42,8 +42,8 @@ def reward_targets(episode: Episode, config: RGRLConfig) -> Array:
 
     ``"to_go"``: a discounted average of the rewards to come, ``g_t = (1 - gamma) r_t + gamma g_{t+1}``, so gamma = 0
     is the paper's reward per step; ``"running"``: the sum so far, the reward of the step included. Past a terminal
-    state rewards are 0, or with the reference's signals what the end showed; past a time limit they are taken to
-    go on as they last were.
+    state rewards are 0, or by ``absorbing_reward`` and with the reference's signals the last one; past a time limit
+    they are taken to go on as they last were.
     """
     rewards, shown_at_end = _signals(episode, config)
     row, lane = jnp.arange(rewards.shape[0])[:, None], jnp.arange(rewards.shape[1])
@@ -52,7 +52,8 @@ def reward_targets(episode: Episode, config: RGRLConfig) -> Array:
         total = jnp.cumsum(rewards, axis=0)
         return jnp.where(row < stored, total, total[stored - 1, lane])
     final = rewards[stored - 1, lane]
-    tail = final if shown_at_end else jnp.where(episode.terminated, 0.0, final)
+    lasting = shown_at_end or config.absorbing_reward == "last"
+    tail = final if lasting else jnp.where(episode.terminated, 0.0, final)
     gamma = config.reward_discount
 
     def back(after: Array, now: tuple[Array, Array]) -> tuple[Array, Array]:
