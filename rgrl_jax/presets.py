@@ -57,6 +57,7 @@ _CONTINUOUS_CAR: dict[str, Any] = {
     "reward_scale": "seen",
     "reward_discount": 0.98,
     "reward_from": "state",
+    "absorbing_reward": "last",
     "plan_starts": 4,
     "plan_noise": 0.3,
     "learning_rate": 2e-3,
