@@ -22,6 +22,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "no_repeat": {"action_repeat": 1},
     "no_hold": {"warmup_hold": 1.0},
     "one_start": {"plan_starts": 1},
+    "judged_as_descended": {"plan_judged": "relaxed"},
     "no_plan_noise": {"plan_noise": 0.0},
     "no_planning": {"plan_iterations": 0, "plan_starts": 1},
     "plain_descent": {"plan_optimizer": "sgd"},

@@ -289,6 +289,7 @@ LEVERS = [
     {"plan_accept": "better", "plan_optimizer": "normalized"},
     {"plan_members": "mean", "plan_disagreement": 0.5, "plan_starts": 3},
     {"planner": "cem", "plan_members": "mean", "plan_disagreement": -0.5, "plan_samples": 8},
+    {"plan_starts": 3, "plan_judged": "executed"},
     {"plan_loss_steps": "last", "desired_reward_spread": 0.1, "loss": "huber"},
     {"teacher_forcing": True, "optimizer": "adamw", "weight_decay": 1e-2},
 ]
@@ -465,6 +466,7 @@ def test_images_are_stored_once_as_bits(env_id):
         ({"model": "gru+td+rnn"}, "model = 'gru\\+td\\+rnn' needs at least 3 members, not 2"),
         ({"encoder": "conv"}, "encoder = 'conv' needs observations of shape"),
         ({"env_id": "Pendulum-v1", "squash": "softmax"}, "squash = 'softmax' needs discrete actions"),
+        ({"env_id": "Pendulum-v1", "plan_judged": "executed"}, "plan_judged = 'executed' needs discrete actions"),
         ({"dynamics": "environment"}, "dynamics = 'environment' cannot be descended through the discrete actions"),
         ({"plan_disagreement": 0.1}, "plan_disagreement = 0.1 needs plan_members = 'mean'"),
         ({"plan_accept": "better", "planner": "cem"}, "plan_accept = 'better' needs planner = 'gradient'"),

@@ -12,6 +12,7 @@ import pytest
 from tiny import gru
 
 from rgrl_jax import ensemble
+from rgrl_jax.encoding import straight_through
 from rgrl_jax.planning import make_plan_optimizer, plan, plan_error
 from rgrl_jax.types import ModelOutput, PlanOutput
 
@@ -315,3 +316,22 @@ def test_gradient_through_the_gru_equals_finite_differences(head: str, residual:
             differences[place] = (up - down) / 2e-5
     assert np.abs(differences).min() > 1e-4
     np.testing.assert_allclose(step, differences, rtol=1e-6, atol=1e-8)
+
+
+def test_finished_plan_is_scored_as_it_will_be_executed() -> None:
+    """Rewards and scores are those of the nearest choices; the plan itself and the way to it are as without."""
+    params = jnp.float32([[1.0, -2.0], [0.5, 1.0]])
+    start = jnp.float32(np.random.default_rng(3).normal(size=(T, A)))
+
+    def make(executed: Callable[[jax.Array], jax.Array] | None) -> PlanOutput:
+        optimizer = optax.sgd(0.1)
+        return plan(KEY, params, _linear, None, start, iterations=3, optimizer=optimizer, executed=executed)
+
+    relaxed, hard = make(None), make(straight_through)
+    np.testing.assert_array_equal(hard.plan, relaxed.plan)
+    np.testing.assert_array_equal(hard.loss, relaxed.loss)
+    choices = np.where(np.asarray(relaxed.plan) == np.asarray(relaxed.plan).max(axis=1, keepdims=True), 1.0, -1.0)
+    rewards = choices @ np.asarray(params).T  # [T, E]
+    np.testing.assert_allclose(hard.predicted.reward[:, 0], rewards.mean(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(hard.score, ((rewards - 1.0) ** 2).sum(axis=0), rtol=1e-6)
+    assert not np.allclose(hard.score, relaxed.score)

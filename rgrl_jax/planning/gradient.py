@@ -61,6 +61,7 @@ def plan(
     disagreement: Scalar = 0.0,
     accept: str = "always",
     squash: Callable[[Array], Array] = jnp.tanh,
+    executed: Callable[[Array], Array] | None = None,
 ) -> PlanOutput:
     """Deduces a plan: descends the error of predicted rewards on the action inputs.
 
@@ -88,6 +89,8 @@ def plan(
       disagreement: see `rgrl_jax.planning.descent.descend`.
       accept: likewise.
       squash: turns ``u`` into actions in -1..1.
+      executed: turns ``u`` into the actions that will be executed, by which the finished plan is scored; None for
+        those of ``squash``. Discrete actions that are between two choices may promise what neither keeps.
 
     Returns:
       A `PlanOutput`; diagnostics that nobody reads are not computed under ``jit``.
@@ -109,7 +112,7 @@ def plan(
         disagreement=disagreement,
         accept=accept,
     )
-    return summarise(params, wishes, apply, context, latent, init_plan, squash, loss, judge)
+    return summarise(params, wishes, apply, context, latent, init_plan, squash, loss, judge, executed)
 
 
 def per_member(desired_reward: Scalar, params: PyTree) -> Array:
@@ -128,6 +131,7 @@ def summarise(
     squash: Callable[[Array], Array],
     loss: Array,
     judge: Callable[[Array, Array], Array],
+    executed: Callable[[Array], Array] | None = None,
 ) -> PlanOutput:
     """A finished plan ``latent [T, A]`` that began as ``start [T, A]``, with every member's opinion of it.
 
@@ -141,9 +145,10 @@ def summarise(
       squash: turns both into actions.
       loss: errors on the way ``[K]``.
       judge: ``(predicted rewards [T, R], wish) -> error``.
+      executed: turns a plan into the actions that predictions are for; None for ``squash``.
     """
     actions = squash(latent)
-    outputs = jax.vmap(apply, in_axes=(0, None, None))(params, context, actions)
+    outputs = jax.vmap(apply, in_axes=(0, None, None))(params, context, (executed or squash)(latent))
     return PlanOutput(
         plan=actions,
         latent=latent,

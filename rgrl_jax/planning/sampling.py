@@ -66,6 +66,7 @@ def sample_plan(
     members: str = "sample",
     disagreement: Scalar = 0.0,
     squash: Callable[[Array], Array] = jnp.tanh,
+    executed: Callable[[Array], Array] | None = None,
 ) -> PlanOutput:
     """Draws plans, scores them and moves the mean, ``K`` times.
 
@@ -105,4 +106,4 @@ def sample_plan(
     noise = jax.random.normal(noise_key, (iterations, samples - 1, *init_plan.shape))
     start = (init_plan, jnp.full_like(init_plan, spread))
     (latent, _), loss = jax.lax.scan(improve, start, (draws, noise))
-    return summarise(params, wishes, apply, context, latent, init_plan, squash, loss, judge)
+    return summarise(params, wishes, apply, context, latent, init_plan, squash, loss, judge, executed)

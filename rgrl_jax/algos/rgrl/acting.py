@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from rgrl_jax import schedules
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.parts import Parts, parts
-from rgrl_jax.encoding import SQUASHES, Codec, scale
+from rgrl_jax.encoding import SQUASHES, Codec, scale, straight_through
 from rgrl_jax.envs.gradients import unstopped
 from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.envs.spec import repeat_actions
@@ -135,6 +135,7 @@ def plan_rows(
             members=config.plan_members,
             disagreement=config.plan_disagreement,
             squash=SQUASHES[config.squash],
+            executed=straight_through if config.plan_judged == "executed" else None,
         )
 
     out = jax.vmap(jax.vmap(one, in_axes=(None, 0)))(rows, init_plan)  # [N, P, ...]

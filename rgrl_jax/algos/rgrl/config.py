@@ -84,6 +84,8 @@ class RGRLConfig(struct.PyTreeNode):
       plan_starts: plans tried in parallel, of which the ensemble's mean score picks one.
       plan_spread: half-width of the start noise of all plans but the first; with the other planners, the
         standard deviation of the plans first drawn.
+      plan_judged: whether that score is of the actions as they were descended, or of the discrete ones that will be
+        executed: between two of these a plan may promise what neither keeps.
       plan_optimizer: what turns the gradient into a step; the paper's is sgd. normalized steps by plan_lr however
         flat the error is.
       plan_lr: step size of planning, beta.
@@ -184,6 +186,7 @@ class RGRLConfig(struct.PyTreeNode):
     plan_iterations: int = integer(15, symbol="iterations, line 10")
     plan_starts: int = integer(1, 1)
     plan_spread: float = number(1.0)
+    plan_judged: str = choice("relaxed", "executed")
     plan_optimizer: str = choice(*PLAN_OPTIMIZERS)
     plan_lr: float = number(0.3, symbol="β")
     plan_loss: str = choice(*DISTANCES)
@@ -269,8 +272,10 @@ class RGRLConfig(struct.PyTreeNode):
         if self.replan_every > self.horizon:
             raise ValueError(f"replan_every = {self.replan_every} must be at most horizon = {self.horizon}")
         discrete = isinstance(self.spec.action, Discrete)
-        if self.squash != "tanh" and not discrete:
-            raise ValueError(f"squash = {self.squash!r} needs discrete actions; those of {self.env_id} are not")
+        for name, usual in (("squash", "tanh"), ("plan_judged", "relaxed")):
+            value = getattr(self, name)
+            if value != usual and not discrete:
+                raise ValueError(f"{name} = {value!r} needs discrete actions; those of {self.env_id} are not")
         if self.dynamics == "environment" and self.planner == "gradient" and discrete:
             raise ValueError(
                 f"dynamics = 'environment' cannot be descended through the discrete actions of {self.env_id}; "
