@@ -132,7 +132,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "warmup_episodes": 3,
         },
         "FrozenLake-misc": {},
-        # Novelty of the very next states finds the goal; kept past the end, its reward makes plans hurry there.
+        # Novelty of the very next states finds the goal; kept past the end, its reward makes plans hurry there. Many
+        # starts, compared as they will be executed: most descents end between two actions.
         "FrozenLake-deterministic": {
             "epsilon": 0.1,
             "novelty": True,
@@ -143,7 +144,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "width": 64,
             "teacher_forcing": True,
             "horizon": 12,
-            "plan_starts": 8,
+            "plan_starts": 32,
+            "plan_judged": "executed",
             "plan_noise": 1.0,
             "learn_iterations": 300,
         },
