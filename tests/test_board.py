@@ -330,6 +330,7 @@ def test_oracle_knows_what_follows_the_end(absorbing, after):
         "FrozenLake-deterministic",
         planner="shooting",
         dynamics="environment",
+        novelty=False,
         horizon=8,
         absorbing_reward=absorbing,
     )

@@ -101,7 +101,7 @@ def test_random_actions_change_every_step_by_default():
 def test_epsilon_is_the_share_of_random_actions_in_training_alone():
     """A plan of no iterations and no noise is 0, so what is not 0 was drawn at random."""
     sizes = tiny.TINY | {"max_steps": 400, "replay_capacity": 500, "plan_iterations": 0}
-    config = rgrl.preset("Pendulum-v1", **sizes, plan_noise=0.0, epsilon=0.3)
+    config = rgrl.preset("Pendulum-v1", **(sizes | {"plan_noise": 0.0, "epsilon": 0.3}))
     state = rgrl.init(KEY, config)
     played = jax.jit(lambda state: rollout(spec=config.spec, **act(state, config)._asdict()))
     warm, after = (np.asarray(played(state.replace(episode=jnp.int32(n))).action)[:400] for n in (0, 1))
