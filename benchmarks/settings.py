@@ -18,6 +18,7 @@ LEVERS: dict[str, dict[str, Any]] = {
     "squared_distance": {"plan_loss": "squared"},
     "no_novelty": {"novelty": False},
     "environment_scale": {"reward_scale": "environment"},
+    "constant_rate": {"learning_rate_end": 1.0},
     "no_action_noise": {"action_noise": 0.0},
     "no_repeat": {"action_repeat": 1},
     "no_hold": {"warmup_hold": 1.0},

@@ -116,6 +116,7 @@ def update(
     loss: str = "mse",
     teacher_forcing: bool = False,
     dropout_key: Key | None = None,
+    scale: Scalar = 1.0,
 ) -> tuple[PyTree, PyTree, Array, Array]:
     """One gradient step of every member on its own batch.
 
@@ -132,6 +133,7 @@ def update(
       loss: one of `LOSSES`.
       teacher_forcing: see `window_errors`.
       dropout_key: likewise; every member and window drops others.
+      scale: factor of the step that the optimizer makes.
 
     Returns:
       New params, new optimiser state, loss ``[E]``, summed squared reward errors ``[E, B]``.
@@ -149,6 +151,7 @@ def update(
     def step(member: Params, state: PyTree, batch: Window, keys: Array | None) -> tuple[Params, PyTree, Array, Array]:
         (value, errors), gradient = jax.value_and_grad(total, has_aux=True)(member, batch, keys)
         updates, state = optimizer.update(gradient, state, member)
+        updates = jax.tree.map(lambda u: scale * u, updates)
         return optax.apply_updates(member, updates), state, value, errors
 
     return jax.vmap(step)(params, opt_state, windows, keys)

@@ -192,6 +192,22 @@ def test_train_with_another_seed_and_two_seeds(rgrl_command, tmp_path):
     assert (out / "watch.gif").is_file()
 
 
+@pytest.mark.parametrize("told", [None, "elsewhere"])
+def test_compiled_programs_are_kept(told, monkeypatch, tmp_path):
+    """In the user's cache folder, unless JAX was told where."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        jax.config.update("jax_compilation_cache_dir", told)
+        cli.keep_programs()
+        folder = jax.config.jax_compilation_cache_dir
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+    assert folder == told if told else folder.endswith("rgrl_jax")
+    if not told and sys.platform == "linux":
+        assert folder == str(tmp_path / "rgrl_jax")
+
+
 def test_default_folder(monkeypatch):
     """Without --out the folder is named after environment, preset and seed; options are passed on."""
     calls = []

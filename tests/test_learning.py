@@ -111,23 +111,24 @@ class Adam:
 @pytest.mark.parametrize(("name", "twin", "rate"), [("sgd", Sgd, 0.3), ("adam", Adam, 0.05)])
 @pytest.mark.parametrize("clip", [0.2, 1e9])
 def test_updates_equal_the_twin(name: str, twin: type, rate: float, clip: float) -> None:
-    """Four updates with batches of their own per member: weights, losses and summed errors."""
+    """Four updates with batches of their own per member, each by a smaller step: weights, losses, summed errors."""
     rng = np.random.default_rng(0)
     params, state_weight = _params(rng), 0.7
     optimizer = learning.make_optimizer(name, rate, clip)
-    update = jax.jit(lambda p, o, w: learning.update(LINEAR, optimizer, p, o, w, state_weight))
+    update = jax.jit(lambda p, o, w, scale: learning.update(LINEAR, optimizer, p, o, w, state_weight, scale=scale))
     opt_state = learning.init(params, optimizer)
     members, twins = [_row(params, i) for i in range(E)], [twin(rate) for _ in range(E)]
     clipped = 0
-    for _ in range(4):
+    for scale in (1.0, 0.8, 0.5, 0.1):
         windows = _windows(rng, E, B)
-        params, opt_state, loss, errors = update(params, opt_state, windows)
+        params, opt_state, loss, errors = update(params, opt_state, windows, scale)
         assert (loss.shape, errors.shape) == ((E,), (E, B))
         for i in range(E):
             batch = [_row(windows, i, j) for j in range(B)]
             value, gradient, sums = _loss_and_gradient(members[i], batch, state_weight)
             limited = _clip(gradient, clip)
             clipped += not np.allclose(limited.p, gradient.p)
+            twins[i].rate = rate * scale
             members[i] = twins[i].step(members[i], limited)
             np.testing.assert_allclose(loss[i], value, rtol=1e-4)
             np.testing.assert_allclose(errors[i], sums, rtol=1e-4)

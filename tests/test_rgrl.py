@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import rgrl_jax as rgrl
-from rgrl_jax import replay
+from rgrl_jax import learning, replay
 from rgrl_jax.algos import rgrl as algo
 from rgrl_jax.algos.rgrl.acting import plan_rows
-from rgrl_jax.algos.rgrl.learning import draw_rows, make_cutter
+from rgrl_jax.algos.rgrl.learning import draw_rows, learn, make_cutter, make_optimizer
 from rgrl_jax.rollout import View, env_states
 
 SMALL = dict(
@@ -187,6 +187,24 @@ def test_sampled_priorities_follow_the_drawn_windows():
     weight = np.asarray(state.replay.weight)
     assert np.unique(weight[weight > 0]).size > 5
     assert not weight[np.asarray(state.replay.to_end) == 0].any()
+
+
+def test_the_learning_rate_falls_in_a_line(trained):
+    """The last of four updates does nothing, and the three before it take 3, 2 and 1 quarters of a step."""
+    _, _, state, _ = trained
+
+    def learnt(**overrides):
+        config = small(optimizer="sgd", **overrides)
+        opt_state = learning.init(state.params, make_optimizer(config))
+        return learn(jax.random.key(3), state.params, opt_state, state.replay, config)[0]
+
+    four = learnt(learn_iterations=4, learning_rate_end=0.0)
+    three = learnt(learn_iterations=3, learning_rate_end=0.25)
+    assert_trees_close(four, three, rtol=1e-6, atol=1e-8)
+    once, slow = learnt(learn_iterations=1, learning_rate_end=0.25), learnt(learn_iterations=1, learning_rate=2.5e-4)
+    assert_trees_close(once, slow, rtol=1e-6, atol=1e-8)
+    moved = jax.tree.map(lambda new, old: jnp.abs(new - old).max(), once, state.params)
+    assert max(jax.tree.leaves(moved)) > 1e-6
 
 
 @pytest.mark.parametrize("env_id", [name for name in rgrl.list_envs() if "Probe" not in name])

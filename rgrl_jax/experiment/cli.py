@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax
+import platformdirs
 import tyro
 from rich.console import Console
 from tyro.conf import Positional
@@ -193,10 +195,20 @@ def _parse(argv: Sequence[str], config: Any, name: str) -> Any:
     return tyro.cli(union, args=list(argv), prog="rgrl", description="Agents that deduce their actions.")
 
 
+def keep_programs() -> None:
+    """Has JAX keep compiled programs in the user's cache folder, so that the next run starts at once.
+
+    A folder that JAX was given, by ``JAX_COMPILATION_CACHE_DIR`` for instance, stays as it is.
+    """
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("rgrl_jax", appauthor=False))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0, 2 for an error in what was asked, or 130 after Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
     start = time.perf_counter()
+    keep_programs()
     try:
         command = parse(argv)
         answer = _dispatch(command, Console(stderr=command.json), start)

@@ -113,6 +113,7 @@ class RGRLConfig(struct.PyTreeNode):
       loss: error of predicted rewards and states that learning descends.
       optimizer: what turns the gradient of the weights into a step; the authors' is sgd.
       learning_rate: its step size, alpha.
+      learning_rate_end: share of it left at the last update after an episode, towards which it falls in a line.
       weight_decay: pull of the weights towards 0.
       clip_norm: greatest norm of the gradient of a member.
       learn_iterations: updates of each member per episode, line 22.
@@ -210,6 +211,7 @@ class RGRLConfig(struct.PyTreeNode):
     loss: str = choice(*LOSSES)
     optimizer: str = choice(*OPTIMIZERS)
     learning_rate: float = number(1e-3, symbol="α")
+    learning_rate_end: float = number(1.0, 0.0, 1.0)
     weight_decay: float = number(0.0)
     clip_norm: float = number(1.0)
     learn_iterations: int = integer(200, 1, symbol="iterations, line 22")

@@ -154,6 +154,7 @@ def learn(
     model = parts(config).model
     optimizer = make_optimizer(config)
     cut = make_cutter(memory, config)
+    count = config.learn_iterations if count is None else count
 
     def iterate(i: Array, carry: tuple[PyTree, PyTree, replay.ReplayState, Array]) -> Any:
         params, opt_state, memory, total = carry
@@ -170,12 +171,12 @@ def learn(
             loss=config.loss,
             teacher_forcing=config.teacher_forcing,
             dropout_key=dropout_key if config.dropout else None,
+            scale=1.0 - (1.0 - config.learning_rate_end) * (i + 1) / count,
         )
         if config.replay == "priority":
             memory = memory.replace(weight=memory.weight.at[rows].set(_priority(errors, config)))
         return params, opt_state, memory, total + loss.mean()
 
-    count = config.learn_iterations if count is None else count
     carry = (params, opt_state, memory, jnp.zeros(()))
     params, opt_state, memory, total = jax.lax.fori_loop(0, count, iterate, carry)
     return params, opt_state, memory, total / count
