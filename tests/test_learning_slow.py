@@ -43,5 +43,4 @@ def test_teams_of_units_learn(algo, env_id, rows, least):
     keys = jax.vmap(jax.random.key)(np.arange(100, 103))
     _, metrics = jax.jit(jax.vmap(rgrl.train, in_axes=(0, None)))(keys, config)
     last = np.asarray(metrics.episode_return)[:, -rows // 10 :].mean(axis=1)
-    print(algo, env_id, last)
     assert last.mean() > least
