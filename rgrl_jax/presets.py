@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from rgrl_jax.algos import unit_teams
+from rgrl_jax.algos.base import list_algorithms
 from rgrl_jax.algos.config import check_names, nearest
-from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.envs.registry import check_env
 
 _PAPER: dict[str, Any] = {
@@ -178,38 +179,54 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-def preset(env_id: str, name: str = "tuned", **overrides: Any) -> RGRLConfig:
+TABLES: dict[str, dict[str, dict[str, dict[str, Any]]]] = {"rgrl": PRESETS, **unit_teams.PRESETS}
+"""The presets of each algorithm; `PRESETS` are those of RGRL."""
+
+BASES: dict[str, dict[str, Any]] = unit_teams.BASES
+"""What the presets of an algorithm have in common, and all that environments without one get."""
+
+
+def preset(env_id: str, name: str = "tuned", *, algo: str = "rgrl", **overrides: Any) -> Any:
     """The config of an environment.
 
     Args:
       env_id: a registered environment, or ``gymnasium:ID``. One without a ``tuned`` preset, your own for instance,
-        gets the defaults of `RGRLConfig`.
+        gets the defaults of the algorithm.
       name: ``"tuned"`` or ``"paper"``.
+      algo: a registered algorithm.
       **overrides: fields to change.
 
     Returns:
-      A validated config.
+      A validated config: an `RGRLConfig`, or a `UnitTeamConfig`.
 
     Raises:
-      ValueError: no such environment, preset or field, or a value out of range.
+      ValueError: no such environment, algorithm, preset or field, or a value out of range.
     """
-    config = defaults(env_id, name)
-    check_names(RGRLConfig, overrides)
+    config = defaults(env_id, name, algo)
+    check_names(type(config), overrides)
     config = config.replace(**overrides)
     config.validate()
     return config
 
 
-def defaults(env_id: str, name: str = "tuned") -> RGRLConfig:
+def defaults(env_id: str, name: str = "tuned", algo: str = "rgrl") -> Any:
     """The config of `preset` without overrides, not yet validated: it may be of use only with some."""
     check_env(env_id)
-    if name not in PRESETS:
-        raise ValueError(f"preset = {name!r} does not exist; nearest: {nearest(name, PRESETS)}")
-    if name != "tuned" and env_id not in PRESETS[name]:
-        raise ValueError(f"{env_id} has no {name!r} preset; those that have: {', '.join(PRESETS[name])}")
-    return RGRLConfig(env_id=env_id, **PRESETS[name].get(env_id, {}))
+    table = _table(algo)
+    if name not in table:
+        raise ValueError(f"preset = {name!r} does not exist; nearest: {nearest(name, table)}")
+    if name != "tuned" and env_id not in table[name]:
+        having = f"those that have: {', '.join(table[name])}" if table[name] else f"no environment has, with {algo}"
+        raise ValueError(f"{env_id} has no {name!r} preset; {having}")
+    return list_algorithms()[algo](env_id=env_id, **(BASES.get(algo, {}) | table[name].get(env_id, {})))
 
 
-def list_presets() -> dict[str, list[str]]:
+def list_presets(algo: str = "rgrl") -> dict[str, list[str]]:
     """Preset names and the environments that have each."""
-    return {name: list(table) for name, table in PRESETS.items()}
+    return {name: list(table) for name, table in _table(algo).items()}
+
+
+def _table(algo: str) -> dict[str, dict[str, dict[str, Any]]]:
+    if algo not in list_algorithms():
+        raise ValueError(f"algo = {algo!r} is unknown; nearest: {nearest(algo, list_algorithms())}")
+    return TABLES.get(algo, {"paper": {}, "tuned": {}})

@@ -22,3 +22,18 @@ def annealed_with_reset(step: Array, initial: Scalar, decay: Scalar, cycle: int)
       The value at ``step``, of the shape of ``step``.
     """
     return initial * jnp.asarray(decay, jnp.float32) ** (step % cycle)
+
+
+def linear(step: Array, start: Scalar, end: Scalar, steps: Scalar) -> Array:
+    """From ``start`` to ``end`` in a straight line, then constant.
+
+    Args:
+      step: counts from 0, array of any shape.
+      start: value at step 0.
+      end: value from step ``steps`` on.
+      steps: how many it takes, > 0.
+
+    Returns:
+      The value at ``step``, of the shape of ``step``.
+    """
+    return start + (end - start) * jnp.minimum(step / steps, 1.0)

@@ -181,11 +181,12 @@ class Metrics(struct.PyTreeNode):
       episode_return: summed reward of the episode.
       episode_length: its number of steps.
       terminated: whether it ended by itself.
-      model_loss: mean training loss of the ensemble after the episode.
-      plan_loss: mean over the episode of the last planning loss; 0 in warm-up episodes.
-      plan_movement: mean over the episode of how far planning moved the plan; 0 in warm-up episodes.
-      plan_noise: half-width of the uniform law plans start from, before the squash.
-      windows: windows in the replay that can be drawn.
+      model_loss: mean training loss of the ensemble after the episode; of an algorithm without model the mean square
+        of what it learnt from, a TD error for instance.
+      plan_loss: mean over the episode of the last planning loss; 0 where nothing was planned, as in warm-up episodes.
+      plan_movement: mean over the episode of how far planning moved the plan; likewise.
+      plan_noise: half-width of the uniform law plans start from, before the squash; likewise.
+      windows: windows in the replay that can be drawn; 0 without replay.
     """
 
     episode: Array

@@ -74,6 +74,30 @@ def test_imports_point_upwards(file: Path) -> None:
     assert not _wrong_imports(_tree(file), _room(file))
 
 
+ALGORITHMS = [file for file in INSIDE if file.is_relative_to(HOUSE / "algos") and file.parent != HOUSE / "algos"]
+# The same within the room of the teams of units: a file may import what stands before it.
+UNIT_TEAMS = (
+    "units", "network", "relaxation", "ascent", "config", "parts", "learner", "presets", "algorithm", "__init__",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ALGORITHMS, ids=_name)
+def test_algorithms_do_not_know_each_other(file: Path) -> None:
+    """Of the room they share only what is there for all, ``base`` and ``config``."""
+    own, shared = f"rgrl_jax.algos.{file.parent.name}.", ("rgrl_jax.algos.base.", "rgrl_jax.algos.config.")
+    known = (own, *shared, "rgrl_jax.algos.config")
+    assert not [x for x in _imports(_tree(file)) if x.startswith("rgrl_jax.algos") and not x.startswith(known)]
+
+
+@pytest.mark.parametrize("name", UNIT_TEAMS)
+def test_imports_of_unit_teams_point_upwards(name: str) -> None:
+    """Every file is on the list, and imports only earlier ones."""
+    room, prefix = HOUSE / "algos" / "unit_teams", "rgrl_jax.algos.unit_teams"
+    assert {file.stem for file in room.glob("*.py")} == set(UNIT_TEAMS)
+    found = [x.removeprefix(prefix + ".").split(".")[0] for x in _imports(_tree(room / f"{name}.py")) if prefix in x]
+    assert all(UNIT_TEAMS.index(x) < UNIT_TEAMS.index(name) for x in found)
+
+
 @pytest.mark.parametrize("file", [f for f in FILES if _room(f) != "experiment"], ids=_name)
 def test_only_experiment_touches_the_host(file: Path) -> None:
     """No printing, no opening of files and no callbacks out of compiled programs elsewhere."""

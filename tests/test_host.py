@@ -215,9 +215,9 @@ def walker_act(state, config):
     return walker_acting(jax.random.fold_in(state.key, state.episode), state, config, config.num_envs)
 
 
-def walker_learn(state, episode, config):
+def walker_learn(state, episode, memory, config):
     """Keeps a little of the last observation."""
-    del config
+    del memory, config
     last = jnp.take_along_axis(episode.obs, episode.length[None, :, None], axis=0)[0, -1]
     new = state.replace(
         weight=jnp.round(2 * state.weight + 4 * last) / 4,
@@ -241,7 +241,7 @@ def walker_learn(state, episode, config):
 
 def walker_step(state, config):
     """Both halves."""
-    return walker_learn(state, rgrl.rollout(spec=config.spec, **walker_act(state, config)._asdict()), config)
+    return walker_learn(state, rgrl.rollout(spec=config.spec, **walker_act(state, config)._asdict()), (), config)
 
 
 def walker_play(key, state, config, num_episodes):

@@ -24,3 +24,23 @@ def test_cartpole_is_solved_by_most_seeds():
         state, _ = rgrl.run(jax.random.key(seed), config, callbacks=[rgrl.StopAtGoal()])
         solved += np.mean(rgrl.evaluate(jax.random.key(0), state, config, 100)) >= 475
     assert solved >= 4
+
+
+@pytest.mark.parametrize(
+    "algo, env_id, rows, least",
+    [
+        ("weight_max", "CartPole-v1", 400, 150.0),
+        ("weight_max_traces", "CartPole-v1", 400, 150.0),
+        ("map_prop", "CartPole-v1", 250, 350.0),
+        ("ste", "CartPole-v1", 300, 150.0),
+        ("weight_max", "Multiplexer-4", 200, 0.5),
+        ("map_prop", "ScalarRegression", 20, -0.5),
+    ],
+)
+def test_teams_of_units_learn(algo, env_id, rows, least):
+    """Three fresh seeds by the published settings: the last tenth of the training returns, on average."""
+    config = rgrl.preset(env_id, algo=algo, episodes=rows)
+    keys = jax.vmap(jax.random.key)(np.arange(100, 103))
+    _, metrics = jax.jit(jax.vmap(rgrl.train, in_axes=(0, None)))(keys, config)
+    last = np.asarray(metrics.episode_return)[:, -rows // 10 :].mean(axis=1)
+    assert last.mean() > least

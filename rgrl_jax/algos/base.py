@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.rollout import Acting
-from rgrl_jax.types import Episode, Key, Metrics
+from rgrl_jax.types import Episode, Key, Metrics, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,20 +61,22 @@ def _si(value: float) -> str:
 class Halves(NamedTuple):
     """What ``step`` and ``play`` are made of, for a loop that steps the environments itself.
 
-    ``step(state, config)`` is ``learn(state, episode, config)`` of the episode that `rollout` plays in
-    ``spec(config)`` by ``act(state, config)``, and ``play`` is what it plays by ``show``.
+    ``step(state, config)`` is ``learn(state, episode, memory, config)`` of the episode that `rollout` plays in
+    ``spec(config)`` by ``act(state, config)``, and ``play`` is what it plays by ``show``. A policy that learns within
+    the episode does so in its memory.
 
     Attributes:
       spec: ``config -> EnvSpec``; the environment as the algorithm plays it.
       act: ``(state, config) -> Acting``; how the next training episode is played.
       show: ``(key, state, config, num_episodes) -> Acting``; how noiseless episodes are.
-      learn: ``(state, episode, config) -> (state, Metrics)``; what follows a training episode.
+      learn: ``(state, episode, memory, config) -> (state, Metrics)``; what follows a training episode, at whose end
+        the policy had this memory.
     """
 
     spec: Callable[[Any], EnvSpec]
     act: Callable[[Any, Any], Acting]
     show: Callable[[Key, Any, Any, int], Acting]
-    learn: Callable[[Any, Episode, Any], tuple[Any, Metrics]]
+    learn: Callable[[Any, Episode, PyTree, Any], tuple[Any, Metrics]]
 
 
 class Algorithm(NamedTuple):
@@ -96,10 +98,18 @@ class Algorithm(NamedTuple):
 
 
 _ALGORITHMS: dict[type, tuple[str, Algorithm]] = {}
+_RULES: dict[type, tuple[str, ...]] = {}
 
 
-def register_algorithm(name: str, config_type: type, algorithm: Algorithm) -> None:
+def register_algorithm(name: str, config_type: type, algorithm: Algorithm, rules: tuple[str, ...] = ()) -> None:
     """Makes ``train`` and its kin run ``algorithm`` for configs of ``config_type``.
+
+    Args:
+      name: of the algorithm.
+      config_type: of its configs.
+      algorithm: what runs them.
+      rules: of a family of algorithms with one config type: what the config's field ``rule`` may be, and the names
+        that are known instead of ``name``.
 
     Raises:
       ValueError: the config type is taken.
@@ -107,6 +117,8 @@ def register_algorithm(name: str, config_type: type, algorithm: Algorithm) -> No
     if config_type in _ALGORITHMS:
         raise ValueError(f"an algorithm for {config_type.__name__} is already registered")
     _ALGORITHMS[config_type] = (name, algorithm)
+    if rules:
+        _RULES[config_type] = rules
 
 
 def get_algorithm(config: Any) -> Algorithm:
@@ -124,9 +136,10 @@ def get_algorithm(config: Any) -> Algorithm:
 def algorithm_name(config: Any) -> str:
     """The name under which the algorithm of this config is registered."""
     get_algorithm(config)
-    return _ALGORITHMS[type(config)][0]
+    return str(config.rule) if type(config) in _RULES else _ALGORITHMS[type(config)][0]
 
 
 def list_algorithms() -> dict[str, type]:
     """Algorithm names and the config type of each."""
-    return {name: config_type for config_type, (name, _) in _ALGORITHMS.items()}
+    names = {config_type: _RULES.get(config_type, (name,)) for config_type, (name, _) in _ALGORITHMS.items()}
+    return {name: config_type for config_type, known in names.items() for name in known}

@@ -37,6 +37,17 @@ def integer(default: int | None, low: int = 0, *, symbol: str = "") -> Any:
     return struct.field(pytree_node=False, default=default, metadata=metadata)
 
 
+def numbers(default: tuple[float, ...], low: float = 0.0, high: float = math.inf, *, symbol: str = "") -> Any:
+    """A tuple of finite floats in ``low..high``, one per layer: traced leaves."""
+    return struct.field(default=default, metadata={"low": low, "high": high, "symbol": symbol, "several": True})
+
+
+def integers(default: tuple[int, ...], low: int = 0, *, symbol: str = "") -> Any:
+    """A tuple of integers of at least ``low``, one per layer; static."""
+    metadata = {"low": low, "optional": False, "symbol": symbol, "several": True}
+    return struct.field(pytree_node=False, default=default, metadata=metadata)
+
+
 def choice(default: str, *others: str) -> Any:
     """One of a few words, static."""
     return struct.field(pytree_node=False, default=default, metadata={"allowed": (default, *others)})
@@ -82,6 +93,8 @@ def explain(config_type: type) -> list[Setting]:
 
 
 def _allowed(rule: Any) -> str:
+    if "several" in rule:
+        return "of each layer, " + _allowed(_single(rule))
     if "type" in rule:
         return str(rule["allowed_type"])
     if "allowed" in rule:
@@ -91,6 +104,11 @@ def _allowed(rule: Any) -> str:
     if "optional" in rule:
         return f"integer, at least {rule['low']}" + " or None" * rule["optional"]
     return f"at least {rule['low']:g}" if math.isinf(rule["high"]) else f"{rule['low']:g}..{rule['high']:g}"
+
+
+def _single(rule: Any) -> dict[str, Any]:
+    """The rule of one entry of a tuple."""
+    return {key: value for key, value in rule.items() if key != "several"}
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
@@ -112,7 +130,12 @@ def check_fields(config: Any) -> None:
 
 
 def _check_field(name: str, value: Any, rule: Any) -> None:
-    if "type" in rule:
+    if "several" in rule:
+        if not isinstance(value, tuple):
+            raise ValueError(f"{name} = {value!r} must be a tuple with an entry of each layer")
+        for i, entry in enumerate(value):
+            _check_field(f"{name}[{i}]", entry, _single(rule))
+    elif "type" in rule:
         if not isinstance(value, rule["type"]):
             raise ValueError(f"{name} = {value!r} must be {rule['allowed_type']}")
     elif "allowed" in rule:

@@ -16,7 +16,14 @@ import jax.numpy as jnp
 from gymnax.environments.environment import Environment
 from gymnax.environments.misc.frozen_lake import FrozenLake
 
-from rgrl_jax.envs.own import Blackjack, DoorKey, DoorKeyFull, GymnasiumMountainCarContinuous
+from rgrl_jax.envs.own import (
+    Blackjack,
+    DoorKey,
+    DoorKeyFull,
+    GymnasiumMountainCarContinuous,
+    Multiplexer,
+    ScalarRegression,
+)
 from rgrl_jax.envs.registry import register_env
 from rgrl_jax.envs.spec import EnvSpec, Signals
 from rgrl_jax.types import Array, Box, Discrete, Key, PyTree, Space
@@ -241,6 +248,34 @@ def _doorkey(max_steps: int | None, env: DoorKey) -> EnvSpec:
     return dataclasses.replace(spec, render=None)  # gymnax cannot draw it
 
 
+def _multiplexer(max_steps: int | None, env: Multiplexer) -> EnvSpec:
+    # No goal, as for Blackjack: single answers are right by chance.
+    spec = spec_from_gymnax(
+        env.name,
+        observation=Box(-1.0, 1.0, env.observation_space(env.default_params).shape),
+        action=Discrete(2),
+        reward_range=(-1.0, 1.0),
+        return_range=(-1.0, 1.0),
+        max_steps=max_steps,
+        env=env,
+    )
+    return dataclasses.replace(spec, render=None)  # there is nothing to draw
+
+
+def _scalar_regression(max_steps: int | None) -> EnvSpec:
+    bound = ScalarRegression.BOUND
+    spec = spec_from_gymnax(
+        "ScalarRegression",
+        observation=Box(-6.0, 6.0, (ScalarRegression.SIZE,)),
+        action=Box(-bound, bound, ()),
+        reward_range=(-4.0 * bound**2, 0.0),
+        return_range=(-4.0 * bound**2, 0.0),
+        max_steps=max_steps,
+        env=ScalarRegression(),
+    )
+    return dataclasses.replace(spec, render=None)  # there is nothing to draw
+
+
 register_env("CartPole-v1", _cartpole)
 register_env("Acrobot-v1", _acrobot)
 register_env("MountainCar-v0", _mountain_car)
@@ -254,3 +289,6 @@ register_env("Breakout-MinAtar", _breakout)
 register_env("Blackjack-v1", _blackjack)
 register_env("DoorKey-5x5", functools.partial(_doorkey, env=DoorKey(5)))
 register_env("DoorKey-5x5-full", functools.partial(_doorkey, env=DoorKeyFull(5)))
+register_env("Multiplexer-4", functools.partial(_multiplexer, env=Multiplexer(4)))
+register_env("Multiplexer-5", functools.partial(_multiplexer, env=Multiplexer(5)))
+register_env("ScalarRegression", _scalar_regression)

@@ -19,13 +19,12 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
-from rgrl_jax.algos.base import list_algorithms
-from rgrl_jax.algos.config import explain, nearest
-from rgrl_jax.algos.rgrl.config import RGRLConfig
+from rgrl_jax.algos.base import algorithm_name, list_algorithms
+from rgrl_jax.algos.config import explain
 from rgrl_jax.envs.registry import is_known, list_envs
 from rgrl_jax.experiment import jobs
 from rgrl_jax.models.base import list_models
-from rgrl_jax.presets import PRESETS, defaults, list_presets, preset
+from rgrl_jax.presets import PRESETS, TABLES, defaults, list_presets, preset
 
 
 @dataclasses.dataclass
@@ -118,14 +117,15 @@ TRAIN_DOC = """Train an agent, and keep its numbers, curve and checkpoint in a r
 
 Examples: rgrl train CartPole-v1 --out runs/demo
           rgrl train Pendulum-v1 --seeds 8 --episodes 10 --plan-lr 0.1
+          rgrl train CartPole-v1 --algo weight_max --chunk 50
 
 Attributes:
   env: a registered environment, see rgrl list, or gymnasium:ID.
-  algo: the algorithm.
+  algo: the algorithm; which one decides what other settings there are.
   preset: where the other settings come from; see rgrl list.
   seed: decides the whole run.
   seeds: runs trained in lockstep, of seeds seed, seed + 1, ...
-  out: the run folder; runs/ENV-PRESET-SEED by default.
+  out: the run folder; by default runs/ENV-PRESET-SEED, and for other algorithms than rgrl runs/ENV-ALGO-PRESET-SEED.
   overwrite: replace an earlier run in that folder.
   early_stop: stop once the goal of the environment is met over 10 noiseless episodes.
   eval_episodes: noiseless episodes after training.
@@ -133,11 +133,15 @@ Attributes:
 """
 
 
+GIVEN = ("env_id", "rule")
+"""Fields of configs that the environment and the algorithm decide."""
+
+
 def train_type(config: Any, name: str) -> type:
     """The arguments of ``rgrl train``: its own, and every field of the config with its default."""
     fields: list[tuple[str, Any, Any]] = [
         ("env", Positional[str], dataclasses.MISSING),
-        ("algo", str, "rgrl"),
+        ("algo", str, algorithm_name(config)),
         ("preset", str, name),
         ("seed", int, 0),
         ("seeds", int, 1),
@@ -149,7 +153,7 @@ def train_type(config: Any, name: str) -> type:
     ]
     fields += [(f.name, f.type, f.default) for f in dataclasses.fields(Output)]
     hints = typing.get_type_hints(type(config))
-    settings = [f.name for f in dataclasses.fields(config) if f.name != "env_id"]
+    settings = [f.name for f in dataclasses.fields(config) if f.name not in GIVEN]
     fields += [(field, hints[field], getattr(config, field)) for field in settings]
     docs = [inspect.cleandoc(str(Output.__doc__)).split("Attributes:\n")[1]]
     docs += [f"  {x.name}: {x.meaning.rstrip('.')} [{x.allowed}]." for x in explain(type(config))]
@@ -163,22 +167,25 @@ def train_type(config: Any, name: str) -> type:
 def parse(argv: Sequence[str]) -> Any:
     """Turns arguments into a command.
 
-    Environment and preset decide the defaults that ``--help`` shows and that the other arguments change.
-    So they are guessed first, and if the guess was wrong the arguments are read again.
+    Environment, algorithm and preset decide what settings there are and the defaults that ``--help`` shows. So they
+    are guessed first, and if the guess was wrong the arguments are read again.
 
     Raises:
-      ValueError: no such preset for this environment.
+      ValueError: no such algorithm, or no such preset for this environment.
       SystemExit: of tyro, for ``--help`` and for arguments that do not fit.
     """
     env = next((word for word in argv if is_known(word)), "CartPole-v1")
     words = [word for argument in argv for word in argument.split("=", 1)]
-    name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else "tuned"
+    name, algo = (
+        words[words.index(flag) + 1] if flag in words[:-1] else usual
+        for flag, usual in (("--preset", "tuned"), ("--algo", "rgrl"))
+    )
     if list(argv[:1]) != ["train"]:
-        return _parse(argv, RGRLConfig(), name)
-    command = _parse(argv, defaults(env, name), name)
-    if (command.env, command.preset) == (env, name):
+        return _parse(argv, defaults("CartPole-v1"), name)
+    command = _parse(argv, defaults(env, name, algo), name)
+    if (command.env, command.preset, command.algo) == (env, name, algo):
         return command
-    return _parse(argv, defaults(command.env, command.preset), command.preset)
+    return _parse(argv, defaults(command.env, command.preset, command.algo), command.preset)
 
 
 def _parse(argv: Sequence[str], config: Any, name: str) -> Any:
@@ -231,11 +238,11 @@ def _dispatch(command: Any, console: Console, start: float) -> Any:
 
 
 def _train(command: Any, console: Console, start: float) -> Any:
-    if command.algo not in list_algorithms():
-        raise ValueError(f"algo = {command.algo!r} is unknown; nearest: {nearest(command.algo, list_algorithms())}")
-    names = {f.name for f in dataclasses.fields(RGRLConfig)} - {"env_id"}
-    config = preset(command.env, command.preset, **{name: getattr(command, name) for name in names})
+    names = [f.name for f in dataclasses.fields(list_algorithms()[command.algo]) if f.name not in GIVEN]
+    settings = {name: getattr(command, name) for name in names}
+    config = preset(command.env, command.preset, algo=command.algo, **settings)
     place = re.sub(r"[:/\\]", "-", command.env)  # no folders of folders, and no colons
+    place += "" if command.algo == "rgrl" else f"-{command.algo}"
     folder = command.out or Path("runs") / f"{place}-{command.preset}-{command.seed}"
     options = {
         name: getattr(command, name) for name in ("preset", "seed", "seeds", "chunk", "early_stop", "eval_episodes")
@@ -253,7 +260,12 @@ def _list(console: Console) -> dict[str, Any]:
     console.print("environments and their presets; gymnasium:ID is any of Gymnasium's")
     for env in dict.fromkeys([*list_envs(), *PRESETS["tuned"]]):
         console.print(f"  {env:33s}{', '.join(name for name in PRESETS if env in PRESETS[name])}", highlight=False)
-    console.print(f"models: {', '.join(answer['models'])}\nalgorithms: {', '.join(answer['algorithms'])}")
+    console.print(f"models: {', '.join(answer['models'])}\nalgorithms, and where they have presets:")
+    for algo in answer["algorithms"]:
+        known = dict.fromkeys(env for table in TABLES.get(algo, {}).values() for env in table)
+        console.print(
+            f"  {algo:20s}{', '.join(known) if algo != 'rgrl' else 'see above'}", highlight=False, soft_wrap=True
+        )
     return answer
 
 

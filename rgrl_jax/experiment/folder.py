@@ -63,6 +63,8 @@ def write_config(folder: Path, config: Any, meta: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
     return np.asarray(value).item() if hasattr(value, "dtype") else value
 
 
@@ -99,7 +101,7 @@ def read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
     missing = {f.name for f in dataclasses.fields(config_type)} - set(meta["config"])
     if missing:
         raise ValueError(f"{path} lacks the fields {', '.join(sorted(missing))}: it is of another version")
-    config = config_type(**meta.pop("config"))
+    config = config_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta.pop("config").items()})
     config.validate()
     return config, meta
 

@@ -238,7 +238,8 @@ def _turn(stage: Stage, now: Rollout, actions: Array, seen: Seen) -> tuple[Rollo
 @jax.jit
 def _learn(stage: Stage, now: Rollout, actions: Array, seen: Seen) -> tuple[Any, Metrics]:
     """What follows a training episode."""
-    return stage.halves().learn(stage.state, finish(_recorded(now, actions, seen)), stage.config)
+    done = _recorded(now, actions, seen)
+    return stage.halves().learn(stage.state, finish(done), done.memory, stage.config)
 
 
 @jax.jit

@@ -71,7 +71,7 @@ def step(state: TrainState, config: RGRLConfig) -> tuple[TrainState, Metrics]:
     if config.learn_every:
         episode, learnt, loss = _act_and_learn(state, config)
         return _conclude(state, learnt, episode, loss, config)
-    return learn_from(state, _play(act(state, config), config), config)
+    return learn_from(state, _play(act(state, config), config), (), config)
 
 
 def act(state: TrainState, config: RGRLConfig) -> Acting:
@@ -80,8 +80,9 @@ def act(state: TrainState, config: RGRLConfig) -> Acting:
     return _acting(_keys(state)[0], state.params, config, noise, explore, config.num_envs)
 
 
-def learn_from(state: TrainState, episode: Episode, config: RGRLConfig) -> tuple[TrainState, Metrics]:
-    """The learning after an episode that was played as `act` says (lines 16-27)."""
+def learn_from(state: TrainState, episode: Episode, memory: PyTree, config: RGRLConfig) -> tuple[TrainState, Metrics]:
+    """The learning after an episode that was played as `act` says (lines 16-27); memories of plans are forgotten."""
+    del memory
     _, reset_key, learn_key, _ = _keys(state)
     params, opt_state = begin_learning(reset_key, state.params, state.opt_state, state.episode, config)
     begun = state.replace(params=params, opt_state=opt_state)

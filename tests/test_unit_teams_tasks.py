@@ -1,0 +1,131 @@
+"""Tasks of one step, against NumPy, and the benchmark that makes the table."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rgrl_jax as rgrl
+from benchmarks import unit_teams
+from rgrl_jax.envs.own import ScalarRegression
+from rgrl_jax.schedules import linear
+
+
+@pytest.mark.parametrize("k", [4, 5])
+def test_multiplexer(k):
+    """The addressed bit, read out in NumPy; right answers pay 1 and wrong ones -1; every bit is even."""
+    spec = rgrl.make_spec(f"Multiplexer-{k}")
+    keys = jax.random.split(jax.random.key(0), 400)
+    obs, states = jax.vmap(spec.reset)(keys)
+    obs = np.asarray(obs)
+    assert obs.shape == (400, k + 2**k) and set(np.unique(obs)) == {-1.0, 1.0}
+    assert np.abs(obs.mean(axis=0)).max() < 0.2
+    address = [int("".join("1" if bit > 0 else "0" for bit in row[:k]), 2) for row in obs]
+    assert len(set(address)) == 2**k
+    right = np.array([row[k + place] > 0 for row, place in zip(obs, address, strict=True)])
+    for action in (0, 1):
+        after, _, reward, terminated, truncated = jax.vmap(spec.step, in_axes=(0, 0, None))(keys, states, action)
+        np.testing.assert_array_equal(reward, np.where(right == action, 1.0, -1.0))
+        np.testing.assert_array_equal(after, obs)
+        assert np.all(terminated) and not np.any(truncated)
+
+
+def test_scalar_regression():
+    """The network in NumPy in float64; far answers count as the nearest allowed one."""
+    spec, env = rgrl.make_spec("ScalarRegression"), ScalarRegression()
+    keys = jax.random.split(jax.random.key(0), 300)
+    obs, states = jax.vmap(spec.reset)(keys)
+    hidden = np.maximum(np.asarray(obs, np.float64) @ env.first, 0)
+    target = np.maximum(hidden @ env.second, 0)
+    np.testing.assert_allclose(states.target, target, rtol=1e-4, atol=1e-4)
+    assert 0.5 < (target > 0).mean() < 1 and target.std() > 1
+    for answer in (0.0, 3.5, 1e4):
+        *_, reward, terminated, _ = jax.vmap(spec.step, in_axes=(0, 0, None))(keys, states, jnp.float32(answer))
+        np.testing.assert_allclose(reward, -((min(answer, 100.0) - target) ** 2), rtol=1e-4, atol=1e-4)
+        assert np.all(terminated)
+    again = jax.vmap(spec.reset)(keys)[1].target
+    np.testing.assert_array_equal(again, states.target)
+
+
+def test_linear_schedule():
+    steps = jnp.array([0, 1, 2, 4, 9])
+    np.testing.assert_allclose(linear(steps, 1.0, 3.0, 4.0), [1.0, 1.5, 2.0, 3.0, 3.0])
+
+
+# The benchmark.
+
+
+def metrics_of(returns):
+    """Metrics ``[seeds, rows]`` with these returns, of ten steps a row."""
+    returns = np.asarray(returns, np.float32)
+    rows = np.broadcast_to(np.arange(1, returns.shape[1] + 1), returns.shape)
+    blank = np.zeros_like(returns)
+    return rgrl.Metrics(rows, 10 * rows, returns, blank, blank > 0, *(blank,) * 4, blank)
+
+
+def test_running_average_is_a_loop():
+    values = np.random.default_rng(0).normal(size=(2, 9))
+    expected = [[row[max(0, i - 3) : i + 1].mean() for i in range(9)] for row in values]
+    np.testing.assert_allclose(unit_teams.running_average(values, 4), expected)
+
+
+def test_rows_of_the_table(tmp_path, monkeypatch):
+    """Means over all episodes and over the last 100, and the published figure beside them."""
+    config = rgrl.preset("CartPole-v1", algo="weight_max", episodes=150)
+    returns = np.concatenate([np.zeros((2, 50)), np.full((2, 100), 30.0)], axis=1)
+    returns[1] += 3.0
+    rows = unit_teams.write_cell(tmp_path, "weight_max", config, metrics_of(returns), seconds=2.0)
+    assert (tmp_path / "runs.csv").read_text().splitlines()[0] == ",".join(unit_teams.COLUMNS)
+    assert [row["mean_return"] for row in rows] == [20.0, 23.0]
+    assert [row["last100_return"] for row in rows] == [30.0, 33.0]
+    assert [(row["episodes"], row["env_steps"]) for row in rows] == [(150, 1500)] * 2
+    assert unit_teams.read_rows(tmp_path)[1]["mean_return"] == 23.0
+    about = json.loads((tmp_path / "weight_max-CartPole-v1.json").read_text())
+    assert (about["env_steps_per_second"], about["config"]["rule"]) == (1500, "weight_max")
+    unit_teams.write_report(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "| weight_max | CartPole-v1 | 2 | 21.50 (1.50) | 31.50 | 390.38 (43.25) | 1,500 |" in text
+    assert (tmp_path / "CartPole-v1.png").stat().st_size > 1000
+
+
+def test_a_row_of_many_answers_counts_them():
+    config = rgrl.preset("Multiplexer-4", algo="weight_max", episodes=3)
+    rows = unit_teams.summarise("weight_max", config, metrics_of([[0.0, 0.5, 1.0]]))
+    assert (rows[0]["episodes"], rows[0]["last100_return"]) == (3000, 1.0)
+
+
+def test_finished_cells_are_not_run_again(tmp_path, monkeypatch):
+    asked = []
+
+    def run_cell(config, seeds):
+        asked.append((config.rule, config.env_id, config.episodes, seeds))
+        return metrics_of(np.ones((seeds, config.episodes))), 1.0
+
+    monkeypatch.setattr(unit_teams, "run_cell", run_cell)
+    words = ["unit_teams", "--envs", "Acrobot-v1", "--seeds", "2", "--episodes", "3", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", [*words, "--methods", "ste"])
+    unit_teams.main()
+    unit_teams.main()
+    assert asked == [("ste", "Acrobot-v1", 3, 2)]
+    monkeypatch.setattr("sys.argv", [*words, "--methods", "ste", "map_prop"])
+    unit_teams.main()
+    assert asked[1:] == [("map_prop", "Acrobot-v1", 3, 2)]
+
+
+def test_every_cell_has_a_config():
+    """Published ones that of the publication."""
+    for method, env_id in unit_teams.PUBLISHED:
+        if ":" not in env_id:
+            config = unit_teams.make_config(method, env_id)
+            assert (config.rule, config.env_id) == (method, env_id)
+    assert unit_teams.make_config("map_prop", "Acrobot-v1").episodes == 500
+
+
+def test_seeds_of_a_cell_are_single_runs():
+    config = rgrl.preset("CartPole-v1", algo="weight_max", hidden=(4, 3), max_steps=5, episodes=3)
+    metrics, seconds = unit_teams.run_cell(config, 2)
+    assert metrics.episode_return.shape == (2, 3) and seconds > 0
+    alone = jax.jit(rgrl.train)(jax.random.key(1), config)[1]
+    np.testing.assert_array_equal(metrics.episode_length[1], alone.episode_length)
