@@ -17,14 +17,12 @@ import argparse
 import ast
 import concurrent.futures
 import dataclasses
-import datetime
 import functools
 import json
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ import numpy as np
 
 import rgrl_jax as rgrl
 from benchmarks import report, settings
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_run
 
 RESULTS = Path(__file__).parent / "results" / "learning"
 README = Path(__file__).parents[1] / "README.md"
@@ -170,9 +168,7 @@ def _claim(path: Path, config: rgrl.RGRLConfig) -> None:
                 f"{path} holds results with {name} = {old['config'][name]}, not {fields.get(name)}; "
                 f"move it away or give the setting another name"
             )
-    versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "gymnax")}
-    versions["rgrl_jax"] = rgrl.__version__
-    machine = {"date": str(datetime.date.today()), "machine": describe_machine(), "versions": versions}
+    machine = describe_run("jax", "jaxlib", "flax", "optax", "gymnax")
     about.write_text(json.dumps((machine | old) | {"config": fields}, indent=1) + "\n")
 
 

@@ -13,10 +13,8 @@ environment in ``benchmarks/results/learning``. Finished seeds are not run again
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ import numpy as np
 import rgrl_jax as rgrl
 from benchmarks import report
 from benchmarks.learning import EVALUATION_EPISODES, RESULTS
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_run
 
 # Hyperparameters of rl-baselines3-zoo's hyperparams/dqn.yml and sac.yml, as data.
 SB3: dict[str, dict[str, Any]] = {
@@ -166,13 +164,7 @@ def main() -> None:
 
 def _describe(path: Path, settings: dict[str, Any]) -> None:
     names = ("jax", "stable-baselines3", "gymnasium", "torch") if settings else ("jax",)
-    about = {
-        "date": str(datetime.date.today()),
-        "machine": describe_machine(),
-        "versions": {name: metadata.version(name) for name in names},
-        "config": settings,
-    }
-    path.write_text(json.dumps(about, indent=1) + "\n")
+    path.write_text(json.dumps(describe_run(*names) | {"config": settings}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,26 +14,25 @@ import numpy as np
 import rgrl_jax as rgrl
 
 COLUMNS = ("environment", "setting", "seed", "episode", "env_steps", "episode_return", "eval_return", "seconds")
-_TYPES: tuple[Callable[[str], Any], ...] = (str, str, int, int, int, float, float, float)
+_TYPES: dict[str, Callable[[str], Any]] = dict.fromkeys(("environment", "setting", "method"), str) | dict.fromkeys(
+    ("seed", "episode", "episodes", "env_steps"), int
+)
 PUBLISHED = Path(__file__).parent / "results" / "published.csv"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")  # Okabe and Ito's
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV; none if it does not exist."""
+    """The rows of a CSV, numbers of other columns than `_TYPES` as floats; none if it does not exist."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
-        return [
-            dict(zip(COLUMNS, (t(x) for t, x in zip(_TYPES, row.values(), strict=True)), strict=True))
-            for row in csv.DictReader(file)
-        ]
+        return [{name: _TYPES.get(name, float)(x) for name, x in row.items()} for row in csv.DictReader(file)]
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Adds whole seeds in one write, so that a kill leaves no half of one."""
-    new = not path.exists()
-    lines = ([",".join(COLUMNS)] if new else []) + [",".join(str(row[name]) for name in COLUMNS) for row in rows]
+    head = [] if path.exists() else [",".join(rows[0])]
+    lines = head + [",".join(str(value) for value in row.values()) for row in rows]
     with path.open("ab") as file:
         file.write(("\n".join(lines) + "\n").encode())
         os.fsync(file.fileno())

@@ -15,11 +15,9 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import datetime
 import json
 import math
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import rgrl_jax as rgrl
-from benchmarks.machine import describe_machine
+from benchmarks import report
+from benchmarks.machine import describe_run
 
 RESULTS = Path(__file__).parent / "results" / "unit_teams"
 COLUMNS = ("method", "environment", "seed", "mean_return", "last100_return", "episodes", "env_steps")
@@ -131,35 +130,14 @@ def write_cell(
         writer.writerows([(i + 1) * each, *np.round(curves[:, i], 4)] for i in shown)
     steps = sum(row["env_steps"] for row in rows)
     about = {
-        "date": str(datetime.date.today()),
-        "machine": describe_machine(),
-        "versions": {name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "gymnax")},
-        "rgrl_jax": rgrl.__version__,
+        **describe_run("jax", "jaxlib", "flax", "gymnax"),
         "train_seconds": round(seconds, 1),
         "env_steps_per_second": round(steps / seconds),
         "config": {f.name: getattr(config, f.name) for f in dataclasses.fields(config)},
     }
     (out / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
-    path = out / "runs.csv"
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        writer.writerows(rows)
+    report.append_rows(out / "runs.csv", rows)
     return rows
-
-
-def read_rows(out: Path) -> list[dict[str, Any]]:
-    """What ``runs.csv`` holds."""
-    path = out / "runs.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [
-            {name: value if name in COLUMNS[:2] else float(value) for name, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
 
 
 def file_name(method: str, env_id: str) -> str:
@@ -199,8 +177,7 @@ def draw(env_id: str, methods: list[str], out: Path) -> None:
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    colors = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-    for method, color in zip(methods, colors, strict=False):
+    for method, color in zip(methods, report.COLORS, strict=False):
         episode, *curves = np.loadtxt(out / f"{file_name(method, env_id)}.csv", delimiter=",", skiprows=1, ndmin=2).T
         mean, std = np.mean(curves, axis=0), np.std(curves, axis=0)
         axis.plot(episode, mean, color=color, linewidth=2, label=f"{method}, {len(curves)} runs")
@@ -220,7 +197,7 @@ def draw(env_id: str, methods: list[str], out: Path) -> None:
 
 def write_report(out: Path) -> None:
     """README.md with the table, and a plot per environment."""
-    rows = read_rows(out)
+    rows = report.read_rows(out / "runs.csv")
     if not rows:
         return
     text = ["# Networks as teams of agents", "", __doc__.strip().split("\n\n")[-1], ""]
@@ -234,7 +211,7 @@ def write_report(out: Path) -> None:
         done = {row["method"] for row in rows if row["environment"] == env_id}
         draw(env_id, [method for method, env in PUBLISHED if env == env_id and method in done], out)
         text += [f"![{env_id}]({env_id.replace(':', '_')}.png)", ""]
-    (out / "README.md").write_text("\n".join(text))
+    (out / "README.md").write_text("\n".join([*text, *report.machines(out), ""]))
 
 
 def main() -> None:
@@ -246,7 +223,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--report", action="store_true", help="run nothing; only the table and plots")
     arguments = parser.parse_args()
-    done = {(row["method"], row["environment"]) for row in read_rows(arguments.out)}
+    done = {(row["method"], row["environment"]) for row in report.read_rows(arguments.out / "runs.csv")}
     for method, env_id in () if arguments.report else PUBLISHED:
         wanted = env_id in (arguments.envs or [env_id] * (env_id != LANDER))
         if not wanted or method not in (arguments.methods or [method]) or (method, env_id) in done:

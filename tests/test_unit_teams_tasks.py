@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rgrl_jax as rgrl
-from benchmarks import unit_teams
+from benchmarks import report, unit_teams
 from rgrl_jax.envs.own import ScalarRegression
 from rgrl_jax.schedules import linear
 
@@ -81,7 +81,7 @@ def test_rows_of_the_table(tmp_path, monkeypatch):
     assert [row["mean_return"] for row in rows] == [20.0, 23.0]
     assert [row["last100_return"] for row in rows] == [30.0, 33.0]
     assert [(row["episodes"], row["env_steps"]) for row in rows] == [(150, 1500)] * 2
-    assert unit_teams.read_rows(tmp_path)[1]["mean_return"] == 23.0
+    assert report.read_rows(tmp_path / "runs.csv")[1]["mean_return"] == 23.0
     about = json.loads((tmp_path / "weight_max-CartPole-v1.json").read_text())
     assert (about["env_steps_per_second"], about["config"]["rule"]) == (1500, "weight_max")
     unit_teams.write_report(tmp_path)

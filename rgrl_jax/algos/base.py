@@ -97,19 +97,17 @@ class Algorithm(NamedTuple):
     halves: Halves | None = None
 
 
-_ALGORITHMS: dict[type, tuple[str, Algorithm]] = {}
-_RULES: dict[type, tuple[str, ...]] = {}
+_ALGORITHMS: dict[type, tuple[str | tuple[str, ...], Algorithm]] = {}
 
 
-def register_algorithm(name: str, config_type: type, algorithm: Algorithm, rules: tuple[str, ...] = ()) -> None:
+def register_algorithm(name: str | tuple[str, ...], config_type: type, algorithm: Algorithm) -> None:
     """Makes ``train`` and its kin run ``algorithm`` for configs of ``config_type``.
 
     Args:
-      name: of the algorithm.
+      name: of the algorithm, or the names of a family with one config type, of which the config's field ``rule`` is
+        one.
       config_type: of its configs.
       algorithm: what runs them.
-      rules: of a family of algorithms with one config type: what the config's field ``rule`` may be, and the names
-        that are known instead of ``name``.
 
     Raises:
       ValueError: the config type is taken.
@@ -117,8 +115,6 @@ def register_algorithm(name: str, config_type: type, algorithm: Algorithm, rules
     if config_type in _ALGORITHMS:
         raise ValueError(f"an algorithm for {config_type.__name__} is already registered")
     _ALGORITHMS[config_type] = (name, algorithm)
-    if rules:
-        _RULES[config_type] = rules
 
 
 def get_algorithm(config: Any) -> Algorithm:
@@ -136,10 +132,11 @@ def get_algorithm(config: Any) -> Algorithm:
 def algorithm_name(config: Any) -> str:
     """The name under which the algorithm of this config is registered."""
     get_algorithm(config)
-    return str(config.rule) if type(config) in _RULES else _ALGORITHMS[type(config)][0]
+    name = _ALGORITHMS[type(config)][0]
+    return name if isinstance(name, str) else str(config.rule)
 
 
 def list_algorithms() -> dict[str, type]:
     """Algorithm names and the config type of each."""
-    names = {config_type: _RULES.get(config_type, (name,)) for config_type, (name, _) in _ALGORITHMS.items()}
-    return {name: config_type for config_type, known in names.items() for name in known}
+    names = {kind: (name,) if isinstance(name, str) else name for kind, (name, _) in _ALGORITHMS.items()}
+    return {name: kind for kind, known in names.items() for name in known}

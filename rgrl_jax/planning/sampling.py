@@ -79,6 +79,7 @@ def sample_plan(
         takes ``iterations`` forward and backward.
       samples: plans per iteration ``P``, the present mean one of them.
       spread: standard deviation of the first draws around ``init_plan [T, A]``, before the squash.
+      executed: only the last mean is scored by it; plans on the way are by ``squash``.
 
     Returns:
       A `PlanOutput` of the last mean.

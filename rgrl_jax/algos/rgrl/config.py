@@ -113,7 +113,7 @@ class RGRLConfig(struct.PyTreeNode):
       loss: error of predicted rewards and states that learning descends.
       optimizer: what turns the gradient of the weights into a step; the authors' is sgd.
       learning_rate: its step size, alpha.
-      learning_rate_end: share of it left at the last update after an episode, towards which it falls in a line.
+      learning_rate_end: share of it left at the last of the updates made in a row, towards which it falls in a line.
       weight_decay: pull of the weights towards 0.
       clip_norm: greatest norm of the gradient of a member.
       learn_iterations: updates of each member per episode, line 22.

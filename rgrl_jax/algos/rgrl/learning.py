@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax import learning, replay
+from rgrl_jax import learning, replay, schedules
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
 from rgrl_jax.encoding import Codec
@@ -171,7 +171,7 @@ def learn(
             loss=config.loss,
             teacher_forcing=config.teacher_forcing,
             dropout_key=dropout_key if config.dropout else None,
-            scale=1.0 - (1.0 - config.learning_rate_end) * (i + 1) / count,
+            scale=schedules.linear(i + 1, 1.0, config.learning_rate_end, count),
         )
         if config.replay == "priority":
             memory = memory.replace(weight=memory.weight.at[rows].set(_priority(errors, config)))

@@ -244,4 +244,4 @@ def _flops(state: TrainState, config: UnitTeamConfig) -> int:
 
 HALVES = Halves(lambda config: config.spec, act, show, learn)
 ALGORITHM = Algorithm(init, step, play, describe, HALVES)
-register_algorithm("unit_teams", UnitTeamConfig, ALGORITHM, rules=tuple(UNITS_OF))
+register_algorithm(tuple(UNITS_OF), UnitTeamConfig, ALGORITHM)
