@@ -674,6 +674,12 @@ def test_help_shows_every_setting(rgrl_command):
     assert "member drawn per planning iteration" in text
 
 
+def test_long_runs_are_looked_at_less_often():
+    """By default a hundredth of the episodes goes by between two looks."""
+    assert cli.parse(["train", "CartPole-v1"]).chunk == 1
+    assert cli.parse(["train", "CartPole-v1", "--algo", "weight_max"]).chunk == 10
+
+
 @pytest.mark.parametrize("command", ["evaluate", "resume", "plot", "watch", "list"])
 def test_help_of_the_others(rgrl_command, command):
     """Every command explains itself, with --json."""

@@ -123,10 +123,11 @@ def test_nothing_known(tmp_path, seeds):
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
-def test_warm_up_alone(tmp_path):
-    """Before the first plan there is no planning loss to draw."""
+def test_without_plans(tmp_path):
+    """Before the first plan, and of algorithms that make none, there is no planning loss to draw."""
     figure = rgrl.plot_learning(metrics(3, plan_loss=np.zeros_like), goal=1.0, path=tmp_path / "curve.png")
-    assert all(np.isnan(line.get_ydata()).all() for line in lines(figure.axes[2]))
+    assert [axis.get_ylabel() for axis in figure.axes] == ["episode return", "model loss"]
+    assert figure.axes[1].get_xlabel() == "training episode"
 
 
 @pytest.mark.parametrize("seeds", [None, 3])

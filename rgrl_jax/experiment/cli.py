@@ -117,7 +117,7 @@ TRAIN_DOC = """Train an agent, and keep its numbers, curve and checkpoint in a r
 
 Examples: rgrl train CartPole-v1 --out runs/demo
           rgrl train Pendulum-v1 --seeds 8 --episodes 10 --plan-lr 0.1
-          rgrl train CartPole-v1 --algo weight_max --chunk 50
+          rgrl train CartPole-v1 --algo weight_max
 
 Attributes:
   env: a registered environment, see rgrl list, or gymnasium:ID.
@@ -149,7 +149,7 @@ def train_type(config: Any, name: str) -> type:
         ("overwrite", bool, False),
         ("early_stop", bool, True),
         ("eval_episodes", int, 100),
-        ("chunk", int, 1),
+        ("chunk", int, max(config.episodes // 100, 1)),
     ]
     fields += [(f.name, f.type, f.default) for f in dataclasses.fields(Output)]
     hints = typing.get_type_hints(type(config))

@@ -18,7 +18,7 @@ BLUE, ORANGE, GREEN = "#0072b2", "#d55e00", "#009e73"  # Okabe and Ito's, safe f
 def plot_learning(
     metrics: Any, *, title: str = "", goal: float | None = None, path: str | Path | None = None
 ) -> Figure:
-    """Draws return, model loss and planning over episodes.
+    """Draws return, model loss and, where plans were made, their loss over episodes.
 
     One thin line per seed; with three or more seeds their interquartile mean and its 95 % bootstrap interval.
 
@@ -34,25 +34,24 @@ def plot_learning(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 6.5), layout="constrained")
+    panels = [("episode_return", BLUE), ("model_loss", ORANGE), ("plan_loss", GREEN)]
+    if not np.any(metrics.plan_loss):  # an algorithm that makes no plans
+        panels.pop()
+    figure = Figure(figsize=(7.0, 2.0 + 1.5 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
-    _lines(top, metrics, "episode_return", BLUE)
-    top.set_ylabel("episode return")
-    if goal is not None:
-        top.axhline(goal, color="0.3", linestyle="--", linewidth=1, label=f"goal {goal:g}")
-    if top.get_legend_handles_labels()[0]:
-        top.legend(loc="best", frameon=False)
-    _lines(middle, metrics, "model_loss", ORANGE)
-    if np.nanmax(np.append(metrics.model_loss, 0.0)) > 0:
-        middle.set_yscale("log")
-    middle.set_ylabel("model loss")
-    _lines(bottom, metrics, "plan_loss", GREEN, mask="plan_loss")
-    bottom.set_ylabel("plan loss")
-    bottom.set_xlabel("training episode")
-    for axis in (top, middle, bottom):
+    axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=[2, 1, 1][: len(panels)])
+    for axis, (name, color) in zip(axes, panels, strict=True):
+        _lines(axis, metrics, name, color, mask=name == "plan_loss")
+        axis.set_ylabel(name.replace("_", " "))
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
+    if goal is not None:
+        axes[0].axhline(goal, color="0.3", linestyle="--", linewidth=1, label=f"goal {goal:g}")
+    if axes[0].get_legend_handles_labels()[0]:
+        axes[0].legend(loc="best", frameon=False)
+    if np.nanmax(np.append(metrics.model_loss, 0.0)) > 0:
+        axes[1].set_yscale("log")
+    axes[-1].set_xlabel("training episode")
     figure.suptitle(title)
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -60,10 +59,10 @@ def plot_learning(
     return figure
 
 
-def _lines(axis: Any, metrics: Any, name: str, color: str, mask: str | None = None) -> None:
+def _lines(axis: Any, metrics: Any, name: str, color: str, *, mask: bool) -> None:
     """One line per seed, and the interquartile mean with its interval where there are three or more."""
     values = np.atleast_2d(np.asarray(getattr(metrics, name), np.float64))
-    if mask is not None:  # nothing was planned in warm-up episodes
+    if mask:  # nothing was planned in warm-up episodes
         values = np.where(values == 0, np.nan, values)
     x = np.atleast_2d(metrics.episode)[0]
     alone, marker = len(values) < 3, "o" if len(x) == 1 else None
