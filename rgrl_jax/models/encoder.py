@@ -11,6 +11,28 @@ from rgrl_jax.types import Array
 ENCODERS = ("dense", "conv")
 
 
+class Window3x3(nn.Module):
+    """A convolution of 3 x 3 with zeros around, as one product of every pixel's neighbourhood with the kernel.
+
+    Members have kernels of their own, and XLA runs a convolution with many kernels far slower than a product.
+
+    Attributes:
+      channels: of the result.
+    """
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """``[..., height, width, depth]`` to ``[..., height, width, channels]``."""
+        height, width, depth = x.shape[-3:]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, depth, self.channels))
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        padded = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [(1, 1), (1, 1), (0, 0)])
+        around = [padded[..., i : i + height, j : j + width, :] for i in range(3) for j in range(3)]
+        return jnp.concatenate(around, axis=-1) @ kernel.reshape(-1, self.channels) + bias
+
+
 class Conv(nn.Module):
     """Two convolutions of 3 x 3 over an image, then one map to the token; what is not image goes there directly.
 
@@ -31,6 +53,6 @@ class Conv(nn.Module):
         image, rest = jnp.split(state, [height * width * depth], axis=-1)
         x = image.reshape(*state.shape[:-1], height, width, depth)
         for layer in range(2):
-            x = jax.nn.relu(nn.Conv(self.channels, (3, 3), name=f"conv_{layer}")(x))
+            x = jax.nn.relu(Window3x3(self.channels, name=f"conv_{layer}")(x))
         x = jnp.concatenate([x.reshape(*state.shape[:-1], -1), rest], axis=-1)
         return nn.Dense(self.width, use_bias=False, name="dense")(x)
