@@ -90,19 +90,21 @@ def write_text(out: Path) -> None:
         "no member drawn anew. Below, m = 1 against the larger sizes by the mean return over the whole run, with the "
         "95 % bootstrap interval of the difference.",
         "",
-        "| environment | network | m | seeds | mean return over the run | against m = 1 | 95 % interval | faster |",
-        "|" + " --- |" * 8,
+        "| environment | network | m | seeds | last return | mean of the run | against m = 1 | 95 % interval | faster |",
+        "|" + " --- |" * 9,
     ]
-    verdicts = []
+    verdicts, missing = [], []
     for env_id in ENVS:
         for model in MODELS:
             found = {size: report.read_rows(out / env_id / f"{cell(model, size)}.csv") for size in SIZES}
             base = speed(found[1]) if found[1] else None
             for size, rows in found.items():
                 if not rows:
+                    missing.append(f"{env_id} {cell(model, size)}")
                     continue
                 own = speed(rows)
-                start = f"| {env_id} | {model} | {size} | {len(own)} | {own.mean():.1f} |"
+                last = report.curves(rows, "eval_return")[:, -1].mean()
+                start = f"| {env_id} | {model} | {size} | {len(own)} | {last:.1f} | {own.mean():.1f} |"
                 if base is None or size == 1:
                     lines.append(f"{start} | | |")
                     continue
@@ -112,6 +114,8 @@ def write_text(out: Path) -> None:
                 lines.append(f"{start} {gain:+.1f} | {low:+.1f} to {high:+.1f} | {verdict} |")
     counts = ", ".join(f"{name}: {verdicts.count(name)}" for name in ("yes", "not settled", "no, slower"))
     lines += ["", f"Larger m is faster, of {len(verdicts)} comparisons: {counts}.", ""]
+    if missing:
+        lines += [f"Not run yet: {', '.join(missing)}.", ""]
     folders = [out / env_id for env_id in ENVS if (out / env_id).exists()]
     lines += sorted({line for folder in folders for line in report.machines(folder)})
     (out / "README.md").write_text("\n".join(lines) + "\n")
