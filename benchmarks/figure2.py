@@ -87,10 +87,10 @@ def write_text(out: Path) -> None:
         "",
         "Return of 10 noiseless episodes after every training episode: interquartile mean over seeds and its 95 % "
         "bootstrap interval. Same gradient steps per plan for every m; 100 updates per episode, one plan per step, "
-        "no member drawn anew. Below, m = 1 against the larger sizes by the mean return over the whole run, with the "
+        "no member drawn anew. Below, m = 1 against the larger sizes by the mean return of the whole run, with the "
         "95 % bootstrap interval of the difference.",
         "",
-        "| environment | network | m | seeds | last return | mean of the run | against m = 1 | 95 % interval | faster |",
+        "| environment | network | m | seeds | last return | mean return | against m = 1 | 95 % interval | faster |",
         "|" + " --- |" * 9,
     ]
     verdicts, missing = [], []
