@@ -10,6 +10,7 @@ returns = rgrl.evaluate(jax.random.key(1), state, config, num_episodes=100)
 __version__ = "0.1.0"
 
 from rgrl_jax.algos.base import Algorithm, Cost, Halves, get_algorithm, list_algorithms, register_algorithm
+from rgrl_jax.algos.ddpg import DDPGConfig
 from rgrl_jax.algos.rgrl import RGRLConfig, TrainState
 from rgrl_jax.algos.unit_teams import UnitTeamConfig
 from rgrl_jax.encoding import Codec, make_codec
@@ -66,6 +67,7 @@ __all__ = [
     "Checkpoint",
     "Codec",
     "Cost",
+    "DDPGConfig",
     "Deduction",
     "Discrete",
     "EnvSpec",

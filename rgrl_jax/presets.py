@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rgrl_jax.algos import unit_teams
+from rgrl_jax.algos import ddpg, unit_teams
 from rgrl_jax.algos.base import list_algorithms
 from rgrl_jax.algos.config import check_names, nearest
 from rgrl_jax.envs.registry import check_env
@@ -179,10 +179,14 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-TABLES: dict[str, dict[str, dict[str, dict[str, Any]]]] = {"rgrl": PRESETS, **unit_teams.PRESETS}
+TABLES: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
+    "rgrl": PRESETS,
+    **unit_teams.PRESETS,
+    **ddpg.PRESETS,
+}
 """The presets of each algorithm; `PRESETS` are those of RGRL."""
 
-BASES: dict[str, dict[str, Any]] = unit_teams.BASES
+BASES: dict[str, dict[str, Any]] = unit_teams.BASES | ddpg.BASES
 """What the presets of an algorithm have in common, and all that environments without one get."""
 
 
@@ -197,7 +201,7 @@ def preset(env_id: str, name: str = "tuned", *, algo: str = "rgrl", **overrides:
       **overrides: fields to change.
 
     Returns:
-      A validated config: an `RGRLConfig`, or a `UnitTeamConfig`.
+      A validated config: an `RGRLConfig`, a `UnitTeamConfig` or a `DDPGConfig`.
 
     Raises:
       ValueError: no such environment, algorithm, preset or field, or a value out of range.

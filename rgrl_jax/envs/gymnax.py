@@ -173,6 +173,47 @@ def _pendulum(max_steps: int | None) -> EnvSpec:
     )
 
 
+def _reacher(max_steps: int | None) -> EnvSpec:
+    # Cosines and sines of two joints, their speeds, and where the goal is; nothing bounds the speeds.
+    bounds = (1.0, 1.0, 1.0, 1.0, 6.0, 6.0, 2.0, 2.0)
+    spec = spec_from_gymnax(
+        "Reacher-misc",
+        observation=Box(tuple(-b for b in bounds), bounds, (8,)),
+        action=Box(-1.0, 1.0, (2,)),
+        reward_range=(0.0, 1.0),
+        return_range=(0.0, float(max_steps or 100)),
+        max_steps=max_steps,
+    )
+    return dataclasses.replace(spec, render=None)  # gymnax cannot draw it
+
+
+def _point_robot(max_steps: int | None) -> EnvSpec:
+    # Position, last reward, last action, time. The goal is hidden, and only where rewards came from tells of it.
+    low, high = (-2.5, -2.5, 0.0, -0.1, -0.1, -1.0), (2.5, 2.5, 1.0, 0.1, 0.1, 1.0)
+    return spec_from_gymnax(
+        "PointRobot-misc",
+        observation=Box(low, high, (6,)),
+        action=Box(-0.1, 0.1, (2,)),
+        reward_range=(0.0, 1.0),
+        return_range=(0.0, float(max_steps or 100)),
+        max_steps=max_steps,
+    )
+
+
+def _swimmer(max_steps: int | None) -> EnvSpec:
+    # Five urchins, own position and speed, which nothing bounds, and the goal.
+    bounds = (1.0,) * 10 + (3.0,) * 4 + (1.0,) * 2
+    spec = spec_from_gymnax(
+        "Swimmer-misc",
+        observation=Box(tuple(-b for b in bounds), bounds, (16,)),
+        action=Box(-1.0, 1.0, (2,)),
+        reward_range=(0.0, 1.0),
+        return_range=(0.0, float(max_steps or 500)),
+        max_steps=max_steps,
+    )
+    return dataclasses.replace(spec, render=None)  # gymnax cannot draw it
+
+
 def _frozen_lake(max_steps: int | None, slippery: bool) -> EnvSpec:
     # gymnax has both; FrozenLake-misc is the slippery one, like Gymnasium's FrozenLake-v1 unless told otherwise.
     def nearness(reward: Array, obs: Array, end: Array) -> Array:
@@ -282,6 +323,9 @@ register_env("MountainCar-v0", _mountain_car)
 register_env("MountainCarContinuous-v0", functools.partial(_mountain_car_continuous, gymnasium=False))
 register_env("MountainCarContinuous-gymnasium", functools.partial(_mountain_car_continuous, gymnasium=True))
 register_env("Pendulum-v1", _pendulum)
+register_env("Reacher-misc", _reacher)
+register_env("PointRobot-misc", _point_robot)
+register_env("Swimmer-misc", _swimmer)
 register_env("FrozenLake-misc", functools.partial(_frozen_lake, slippery=True))
 register_env("FrozenLake-deterministic", functools.partial(_frozen_lake, slippery=False))
 register_env("Catch-bsuite", _catch)
