@@ -146,7 +146,8 @@ def init_critic(key: Key, inputs: int, action: int, hidden: Sequence[int], joins
       joins: layer whose input the action is appended to, from 0.
       final: see `init_weights`.
     """
-    sizes, weights = (inputs, *hidden, 1), []
+    sizes = (inputs, *hidden, 1)
+    weights: list[Array] = []
     for i, (n, m) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
         shape = (n + action * (i == joins), m)
         weights += init_weights(jax.random.fold_in(key, i), shape, final if i == len(hidden) else 0.0)

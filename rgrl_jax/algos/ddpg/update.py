@@ -251,22 +251,29 @@ def global_gradient(nets: Nets, batch: Batch, config: DDPGConfig) -> Weights:
 def neuron_gradient(nets: Nets, taught: list[Lesson], config: DDPGConfig) -> Weights:
     """For every neuron, the gradient of the mean value of its voltage by its own weights.
 
-    ``dQ^n/da^n f'(K^n v) v``, averaged over steps, at what the neuron would say today to what it read.
+    The value is that of what the neuron would say today to what it read.
     """
-    design = actor_design(config)
-    return tuple(
-        _layer_gradient(nets.actor.weights, design, i, net.weights, lesson, config)
-        for i, (net, lesson) in enumerate(zip(nets.neurons, taught, strict=True))
-    )
+    design, weights, gradient = actor_design(config), nets.actor.weights, []
+    for i, (net, lesson) in enumerate(zip(nets.neurons, taught, strict=True)):
+        said = respond(weights, design, i, lesson.seen)
+        slope = slopes(net.weights, config.neuron_critic, lesson.context, said)
+        gradient.append(layer_gradient(weights, design, i, slope, lesson.seen))
+    return tuple(gradient)
 
 
-def _layer_gradient(
-    weights: Weights, design: Design, layer: int, params: PyTree, lesson: Lesson, config: DDPGConfig
-) -> Array:
-    slope = slopes(params, config.neuron_critic, lesson.context, respond(weights, design, layer, lesson.seen))
+def layer_gradient(weights: Weights, design: Design, layer: int, slope: Array, seen: Array) -> Array:
+    """``dQ^n/da^n f'(K^n v) v`` of all neurons ``n`` of a layer, averaged over steps: ``[n_in + 1, k]``.
+
+    Args:
+      weights: of the actor.
+      design: its design.
+      layer: which, from 0.
+      slope: ``dQ^n/da^n``, ``[B, k]``.
+      seen: ``v``, ``[B, m]``.
+    """
 
     def worth(own: Array) -> Array:
-        said = respond((*weights[:layer], own, *weights[layer + 1 :]), design, layer, lesson.seen)
+        said = respond((*weights[:layer], own, *weights[layer + 1 :]), design, layer, seen)
         return (slope * said).sum() / said.shape[0]
 
     return jax.grad(worth)(weights[layer])
