@@ -217,7 +217,7 @@ def test_the_drafts_update_by_hand():
         neuron_critic="linear",
         optimizer="sgd",
         actor_rate=0.3,
-        critic_rate=0.2,
+        neuron_rate=0.2,
         target_rate=0.25,
         discount=0.9,
     )

@@ -1,8 +1,8 @@
 """Deterministic policy gradients from replay, of a whole actor or of every neuron by itself.
 
-Every decision does in turn: learn from steps drawn from replay and the episode so far; act, with noise. The update
-for the last step of an episode follows it. What learns is the policy's memory, so episodes are those of
-`rgrl_jax.rollout`, and environments on the host need nothing else.
+Every decision does in turn: learn from steps drawn from replay and the episode so far; act, with noise. So the last
+step of an episode is first learnt from at the start of the next. What learns is the policy's memory, so episodes are
+those of `rgrl_jax.rollout`, and environments on the host need nothing else.
 """
 
 from __future__ import annotations
@@ -126,25 +126,22 @@ def make_policy(state: TrainState, config: DDPGConfig) -> Policy:
         episode, learner = view.episode, view.memory
         obs, alive = episode.obs[view.t], ~(episode.terminated | episode.truncated)
         learner = learner.replace(running=see(learner.running, obs, alive, spec))
+        steps = state.env_steps + episode.length.sum()
+        warm = steps >= config.warmup_steps
         learner = jax.lax.cond(
-            (view.t > 0) & _warm(state, episode, config),
+            warm & (steps > 0),
             lambda learner: study(learn_key, learner, state.ring, episode, config),
             lambda learner: learner,
             learner,
         )
-        action, learner = _explore(act_key, learner, obs, view.t, _warm(state, episode, config), config)
+        action, learner = _explore(act_key, learner, obs, view.t, warm, config)
         return jax.vmap(partial(env_action, spec=spec))(action)[None], {}, learner
 
     return policy
 
 
-def _warm(state: TrainState, episode: Episode, config: DDPGConfig) -> Array:
-    """Whether the random actions at the start of a run are over."""
-    return state.env_steps + episode.length.sum() >= config.warmup_steps
-
-
 def study(key: Key, learner: Learner, ring: Ring, episode: Episode, config: DDPGConfig) -> Learner:
-    """The updates for one step, from the replay and the episode so far."""
+    """The updates at one decision, from the replay and the episode so far."""
     steps = taken(episode, learner.voltages, config)
 
     def update(learner: Learner, key: Key) -> tuple[Learner, None]:
@@ -206,21 +203,14 @@ def act(state: TrainState, config: DDPGConfig) -> Acting:
 
 
 def learn(state: TrainState, episode: Episode, memory: Learner, config: DDPGConfig) -> tuple[TrainState, Metrics]:
-    """The updates for the last step, and the episode goes into the replay; ``state`` is that before the episode."""
-    key = jax.random.fold_in(jax.random.fold_in(state.key, state.episode), 2**31)
-    learner = jax.lax.cond(
-        _warm(state, episode, config),
-        lambda learner: study(key, learner, state.ring, episode, config),
-        lambda learner: learner,
-        memory,
-    )
-    made = (learner.updates - state.updates).astype(jnp.float32)
+    """An episode that was played as `act` says goes into the replay; ``memory`` is what was learnt within it."""
+    made = (memory.updates - state.updates).astype(jnp.float32)
     length = episode.length.sum(dtype=jnp.int32)
     after = state.replace(
-        nets=learner.nets,
-        running=learner.running,
-        ring=write(state.ring, taken(episode, learner.voltages, config), episode.length),
-        updates=learner.updates,
+        nets=memory.nets,
+        running=memory.running,
+        ring=write(state.ring, taken(episode, memory.voltages, config), episode.length),
+        updates=memory.updates,
         episode=state.episode + 1,
         env_steps=state.env_steps + length,
     )
@@ -231,7 +221,7 @@ def learn(state: TrainState, episode: Episode, memory: Learner, config: DDPGConf
         episode_return=episode.episode_return.mean(),
         episode_length=length // config.num_envs,
         terminated=episode.terminated.all(),
-        model_loss=learner.error / jnp.maximum(made, 1.0),
+        model_loss=memory.error / jnp.maximum(made, 1.0),
         plan_loss=nothing,
         plan_movement=nothing,
         plan_noise=nothing,

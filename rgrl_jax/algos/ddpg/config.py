@@ -58,10 +58,11 @@ class DDPGConfig(struct.PyTreeNode):
       optimizer: adam, or plain descent.
       actor_rate: learning rate of the actor.
       hidden_rate: share of it at which the actor's hidden layers learn; 0 freezes them. A pool is one layer.
-      critic_rate: learning rate of all critics.
+      critic_rate: learning rate of the critic of the whole action.
+      neuron_rate: learning rate of the critics of neurons.
       critic_decay: pull of the weights of the critic of the whole action towards 0.
       batch: steps per update.
-      updates_per_step: updates for every step of the row of environments.
+      updates_per_step: updates at every decision, from the first after the warm-up on.
       replay_capacity: steps kept.
       warmup_steps: environment steps of random actions before anything is learnt.
       noise: of the actions in training episodes: fresh at every step, an Ornstein-Uhlenbeck process, or none, as in
@@ -105,6 +106,7 @@ class DDPGConfig(struct.PyTreeNode):
     actor_rate: float = number(1e-3, symbol="η_A")
     hidden_rate: float = number(1.0)
     critic_rate: float = number(1e-3, symbol="η_Q")
+    neuron_rate: float = number(1e-3, symbol="η_Q")
     critic_decay: float = number(0.0)
     batch: int = integer(64, 1, symbol="N")
     updates_per_step: int = integer(1, 1)

@@ -46,12 +46,12 @@ def actor_optimizer(config: DDPGConfig) -> optax.GradientTransformation:
 
 def critic_optimizer(config: DDPGConfig) -> optax.GradientTransformation:
     """Of the critic of the whole action."""
-    return optax.chain(optax.add_decayed_weights(config.critic_decay), neuron_optimizer(config))
+    return optax.chain(optax.add_decayed_weights(config.critic_decay), _optimizer(config, config.critic_rate))
 
 
 def neuron_optimizer(config: DDPGConfig) -> optax.GradientTransformation:
     """Of the critics of neurons; nothing in it is shared among them, not even a norm."""
-    return _optimizer(config, config.critic_rate)
+    return _optimizer(config, config.neuron_rate)
 
 
 def _optimizer(config: DDPGConfig, rate: Array | float) -> optax.GradientTransformation:

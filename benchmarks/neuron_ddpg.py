@@ -1,0 +1,347 @@
+"""DDPG and its decentralised sibling: what they learn, how far their critics agree, and how fast they are.
+
+    python -m benchmarks.neuron_ddpg learn                          # returns over training, every method
+    python -m benchmarks.neuron_ddpg learn --methods ddpg mlp --envs Pendulum-v1 --seeds 10
+    python -m benchmarks.neuron_ddpg compare                        # critics of neurons beside DDPG's, both phases
+    python -m benchmarks.neuron_ddpg speed                          # samples per second of an update
+    python -m benchmarks.neuron_ddpg report                         # tables and plots of what is there
+
+A cell is a method on an environment: the ``tuned`` preset with what `METHODS` changes. Its seeds are one program,
+side by side. A finished cell is not run again. Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv`` with
+the mean return of 10 noiseless episodes at 20 points of training; ``similarity.csv`` with how far critics of neurons
+and the critic of the whole action agree there, on observations of those episodes, which nothing learnt from, and with
+answers shuffled among observations as control; ``phases.csv`` with the same of ``compare``; ``speed.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import rgrl_jax as rgrl
+from benchmarks import report
+from benchmarks.machine import describe_run
+from rgrl_jax.algos.ddpg import measures, update
+
+RESULTS = Path(__file__).parent / "results" / "neuron_ddpg"
+COLUMNS = ("method", "environment", "seed", "env_steps", "eval_return")
+MEASURES = measures.Similarity._fields
+POINTS = 20
+EPISODES = 10
+"""Noiseless ones at every point."""
+OBSERVATIONS = 256
+
+NEURONS: dict[str, Any] = {"algo": "neuron_ddpg", "compare": True}
+METHODS: dict[str, dict[str, Any]] = {
+    "ddpg": {"algo": "ddpg"},
+    "linear": NEURONS | {"neuron_critic": "linear"},
+    "bilinear": NEURONS | {"neuron_critic": "bilinear"},
+    "mlp": NEURONS,
+    "layer": NEURONS | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
+    "mlp_noise": NEURONS | {"voltages": "stored", "voltage_noise": 0.3},
+    "mlp_observation": NEURONS | {"critic_sees": "observation"},
+    "mlp_frozen": NEURONS | {"hidden_rate": 0.0},
+    "recurrent": NEURONS | {"topology": "recurrent", "hidden": (32,)},
+}
+"""Methods, as changes of the preset of an algorithm."""
+STEPS = {
+    "Pendulum-v1": 100_000,
+    "MountainCarContinuous-gymnasium": 300_000,
+    "Reacher-misc": 100_000,
+    "PointRobot-misc": 100_000,
+    "Swimmer-misc": 100_000,
+}
+"""Environments, and environment steps of a run, at most; DDPG's on the pendulum are a fifth."""
+SUBCRITICS = {"neurons": {}, "layers": {"neuron_critic": "layer", "neuron_hidden": (64, 64)}}
+"""Kinds of critics beside DDPG's."""
+
+
+def make_config(method: str, env_id: str, steps: int | None = None, **overrides: Any) -> rgrl.DDPGConfig:
+    """The config of a cell; of so many environment steps at most."""
+    settings = METHODS[method] | overrides
+    usual = STEPS[env_id] // (5 if (method, env_id) == ("ddpg", "Pendulum-v1") else 1)
+    episodes = max((steps or usual) // rgrl.make_spec(env_id).max_steps, 1)
+    return rgrl.preset(env_id, **settings | {"episodes": episodes})
+
+
+def train_in_parts(keys: Any, states: Any, config: rgrl.DDPGConfig) -> Iterator[tuple[Any, np.ndarray, Any, float]]:
+    """Trains seeds side by side, with a look at `POINTS` moments.
+
+    Yields:
+      States, returns ``[seeds, EPISODES]``, observations ``[seeds, OBSERVATIONS, ...]`` of these episodes, and
+      seconds of training so far.
+    """
+    part = -(-config.episodes // POINTS)
+    train = jax.jit(jax.vmap(lambda state: rgrl.train(None, config, state, part)[0]))
+    train, look = train.lower(states).compile(), jax.jit(jax.vmap(partial(_look, config)))
+    seconds = 0.0
+    for point in range(-(-config.episodes // part)):
+        start = time.perf_counter()
+        states = jax.block_until_ready(train(states))
+        seconds += time.perf_counter() - start
+        returns, obs = look(jax.vmap(partial(jax.random.fold_in, data=2**31 + point))(keys), states)
+        yield states, np.asarray(returns), obs, seconds
+
+
+def _look(config: rgrl.DDPGConfig, key: Any, state: Any) -> tuple[Any, Any]:
+    """Noiseless episodes: their returns, and some of what was seen."""
+    play_key, draw_key = jax.random.split(key)
+    episode = rgrl.play(play_key, state, config, EPISODES)
+    lane, at = jax.random.randint(draw_key, (2, OBSERVATIONS), 0, 2**30)
+    lane = lane % EPISODES
+    return episode.episode_return, episode.obs[at % episode.length[lane], lane]
+
+
+def run_cell(method: str, config: rgrl.DDPGConfig, seeds: list[int]) -> tuple[list[Any], list[Any], float]:
+    """Rows of ``returns.csv`` and of ``similarity.csv``, and seconds of training."""
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+    states = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
+    returns, similar, seconds = [], [], 0.0
+    for states, points, obs, seconds in train_in_parts(keys, states, config):
+        steps = np.asarray(states.env_steps)
+        for seed, step, values in zip(seeds, steps, points, strict=True):
+            cells = (method, config.env_id, seed, int(step), round(float(values.mean()), 3))
+            returns.append(dict(zip(COLUMNS, cells, strict=True)))
+        similar += measure(method, config, states, obs, seeds) if config.compare else []
+        print(f"{method} {config.env_id} {steps.max():,} steps: {points.mean(axis=1).round(1)}", flush=True)
+    return returns, similar, seconds
+
+
+def measure(method: str, config: rgrl.DDPGConfig, states: Any, obs: Any, seeds: list[int]) -> list[dict[str, Any]]:
+    """Rows of how far critics agree: one per seed, layer, and whether answers are shuffled."""
+    pairs = _measure(states, obs, config)
+    rows = []
+    for control, found in enumerate(pairs):
+        table = np.stack([np.asarray(x) for x in found], axis=-1)  # [seeds, layers, measures]
+        for seed, step, layers in zip(seeds, np.asarray(states.env_steps), table, strict=True):
+            for layer, values in enumerate(layers):
+                head = {"method": method, "environment": config.env_id, "seed": seed, "env_steps": int(step)}
+                numbers = dict(zip(MEASURES, np.round(values.astype(float), 4), strict=True))
+                rows.append(head | {"layer": layer, "control": control} | numbers)
+    return rows
+
+
+@jax.jit
+def _measure(states: Any, obs: Any, config: rgrl.DDPGConfig) -> Any:
+    def one(state: Any, obs: Any) -> Any:
+        return measures.compare(rgrl.evaluation_key(state), state.nets, state.running, obs, config)
+
+    return jax.vmap(one)(states, obs)
+
+
+def learn(arguments: argparse.Namespace) -> None:
+    """Every cell that is not done."""
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    done = {(row["method"], row["environment"]) for row in report.read_rows(out / "returns.csv")}
+    for env_id in arguments.envs or STEPS:
+        for method in arguments.methods or METHODS:
+            if (method, env_id) in done:
+                continue
+            config = make_config(method, env_id, arguments.steps)
+            seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
+            returns, similar, seconds = run_cell(method, config, seeds)
+            about = _about(config) | {"train_seconds": round(seconds, 1)}
+            (out / f"{method}-{env_id}.json").write_text(json.dumps(about, indent=1) + "\n")
+            if similar:
+                report.append_rows(out / "similarity.csv", similar)
+            report.append_rows(out / "returns.csv", returns)  # last: it says that the cell is done
+
+
+def _about(config: rgrl.DDPGConfig) -> dict[str, Any]:
+    settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    return describe_run("jax", "jaxlib", "flax", "gymnax", "optax") | {"config": settings}
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """The draft's first experiment. Phase 1: critics of neurons, or of layers, learn beside DDPG and nobody listens.
+
+    Phase 2: they start anew beside a fresh actor, while the critic of the whole action stays as phase 1 left it.
+    """
+    out = arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    done = {(row["method"], row["environment"]) for row in report.read_rows(out / "phases.csv")}
+    seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
+    for env_id in arguments.envs or ["Pendulum-v1"]:
+        for kind, changes in SUBCRITICS.items():
+            if (kind, env_id) in done:
+                continue
+            config = make_config("ddpg", env_id, arguments.steps, compare=True, **changes)
+            rows = _two_phases(kind, config, seeds)
+            (out / f"phases-{kind}-{env_id}.json").write_text(json.dumps(_about(config), indent=1) + "\n")
+            report.append_rows(out / "phases.csv", rows)
+
+
+def _two_phases(kind: str, config: rgrl.DDPGConfig, seeds: list[int]) -> list[dict[str, Any]]:
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+    rows: list[dict[str, Any]] = []
+    critic = None
+    for phase in (1, 2):
+        keys = jax.vmap(partial(jax.random.fold_in, data=phase))(keys)
+        states = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
+        if critic is not None:
+            config = config.replace(critic_rate=0.0)
+            critic = critic.replace(target=critic.weights)
+            states = states.replace(nets=states.nets.replace(critic=critic))
+        for states, points, obs, _ in train_in_parts(keys, states, config):
+            found = measure(kind, config, states, obs, seeds)
+            returns = dict(zip(seeds, points.mean(axis=1), strict=True))
+            rows += [row | {"phase": phase, "eval_return": round(float(returns[row["seed"]]), 3)} for row in found]
+            print(f"{kind} phase {phase}: {points.mean(axis=1).round(1)}", flush=True)
+        critic = states.nets.critic
+    return rows
+
+
+def speed(arguments: argparse.Namespace) -> None:
+    """Samples per second of updates in a row, of each method on one environment; median of 5."""
+    rows = []
+    for method in arguments.methods or METHODS:
+        config = make_config(method, "Pendulum-v1", compare=False)
+        state = rgrl.init(jax.random.key(0), config)
+        design = update.actor_design(config)
+        draw = partial(jax.random.uniform, jax.random.key(1), minval=-1.0, maxval=1.0)
+        said = sum(update.said_sizes(design)) if config.voltages == "stored" else 0
+        x, action, voltages = (draw((config.batch, n)) for n in (design.sizes[0], design.sizes[-1], said))
+        batch = update.Batch(x, action, action[:, 0], x, jnp.ones(config.batch), voltages)
+
+        def updates(nets: Any, config: Any = config, batch: Any = batch) -> Any:
+            def once(nets: Any, key: Any) -> Any:
+                return update.improve(key, nets, batch, config)[0], None
+
+            return jax.lax.scan(once, nets, jax.random.split(jax.random.key(2), arguments.updates))[0]
+
+        program, samples = jax.jit(updates).lower(state.nets).compile(), []
+        for _ in range(5):
+            start = time.perf_counter()
+            jax.block_until_ready(program(state.nets))
+            samples.append(time.perf_counter() - start)
+        rate = arguments.updates * config.batch / np.median(samples)
+        rows.append({"method": method, "parameters": config.describe().parameters, "samples_per_second": round(rate)})
+        print(rows[-1], flush=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "speed.csv").unlink(missing_ok=True)
+    report.append_rows(arguments.out / "speed.csv", rows)
+    (arguments.out / "speed.json").write_text(json.dumps(describe_run("jax", "jaxlib"), indent=1) + "\n")
+
+
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
+    """In Markdown."""
+    lines = [head, ("---",) * len(head), *rows]
+    return ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines]
+
+
+def returns_table(rows: list[dict[str, Any]]) -> list[str]:
+    """A row per cell: the last evaluation over seeds, and how many seeds ended at the goal or better."""
+    lines = []
+    for env_id, method in dict.fromkeys((row["environment"], row["method"]) for row in rows):
+        own = [row for row in rows if (row["environment"], row["method"]) == (env_id, method)]
+        last = np.array([[r["eval_return"] for r in own if r["seed"] == s][-1] for s in {r["seed"] for r in own}])
+        goal = report.goal_of(env_id)
+        met = "no goal" if goal is None else f"{(last >= goal).sum()} of {len(last)}"
+        steps = f"{max(row['env_steps'] for row in own):,}"
+        lines.append((env_id, method, len(last), steps, f"{last.mean():.1f} ({last.std():.1f})", met))
+    return table(("environment", "method", "seeds", "env steps", "last evaluation, mean (std)", "at the goal"), lines)
+
+
+def similarity_table(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[str]:
+    """Measures in the last fifth of training, means over seeds, with those of the control in brackets."""
+    lines = []
+    for cell in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
+        own = [row for row in rows if tuple(row[key] for key in keys) == cell]
+        late = [row for row in own if row["env_steps"] > 0.8 * max(row["env_steps"] for row in own)]
+        means = [
+            [np.mean([row[name] for row in late if row["control"] == control]) for name in MEASURES]
+            for control in (0, 1)
+        ]
+        pairs = [f"{found:.2f} ({control:.2f})" for found, control in zip(*means, strict=True)]
+        lines.append((*(int(x) if isinstance(x, float) else x for x in cell), *pairs))
+    return table((*keys, *(name.replace("_", " ") for name in MEASURES)), lines)
+
+
+def draw(rows: list[dict[str, Any]], column: str, label: str, names: list[str], path: Path) -> None:
+    """Means over seeds against environment steps, a line per name under ``line``, with the range over seeds."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    for name, color in zip(names, [*report.COLORS, "#444444"], strict=False):
+        own = [row for row in rows if row["line"] == name]
+        steps, values = report.curves(own, "env_steps"), report.curves(own, column)
+        axis.plot(steps.mean(axis=0), values.mean(axis=0), color=color, linewidth=2, label=name)
+        low, high = values.min(axis=0), values.max(axis=0)
+        axis.fill_between(steps.mean(axis=0), low, high, color=color, alpha=0.15, linewidth=0)
+    axis.set_xlabel("environment steps")
+    axis.set_ylabel(label)
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+def write_report(arguments: argparse.Namespace) -> None:
+    """README.md with tables and plots of whatever there is."""
+    out = arguments.out
+    text = ["# DDPG and its decentralised sibling", "", __doc__.strip().split("\n\n")[-1], ""]
+    returns, similar, phases, speeds = (
+        report.read_rows(out / f"{name}.csv") for name in ("returns", "similarity", "phases", "speed")
+    )
+    if returns:
+        text += ["## What they learn", "", *returns_table(returns), ""]
+    for env_id in dict.fromkeys(row["environment"] for row in returns):
+        own = [row | {"line": row["method"]} for row in returns if row["environment"] == env_id]
+        draw(own, "eval_return", f"return on {env_id}", list({r["line"]: 0 for r in own}), out / f"{env_id}.png")
+        text += [f"![{env_id}]({env_id}.png)", ""]
+    if similar:
+        text += ["## How far critics agree while neurons learn by their own", ""]
+        text += [*similarity_table(similar, ("environment", "method", "layer")), ""]
+    if phases:
+        text += ["## How far critics agree beside DDPG", ""]
+        text += [*similarity_table(phases, ("environment", "method", "phase", "layer")), ""]
+        own = [
+            row | {"line": f"{row['method']}, layer {row['layer']:.0f}" + ", control" * (row["control"] > 0)}
+            for row in phases
+            if row["phase"] == 1
+        ]
+        draw(
+            own,
+            "gradient_cosine",
+            "cosine of gradients, phase 1",
+            list({r["line"]: 0 for r in own}),
+            out / "phases.png",
+        )
+        text += ["![phases](phases.png)", ""]
+    if speeds:
+        lines = [(row["method"], int(row["parameters"]), f"{row['samples_per_second']:,.0f}") for row in speeds]
+        text += ["## How fast an update is", "", *table(("method", "parameters", "samples per second"), lines), ""]
+    (out / "README.md").write_text("\n".join([*text, *report.machines(out), ""]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = {"learn": learn, "compare": compare, "speed": speed, "report": write_report}
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", choices=METHODS)
+    parser.add_argument("--envs", nargs="+", metavar="ENV", choices=STEPS)
+    parser.add_argument("--seeds", type=int, default=10, help="runs of a cell")
+    parser.add_argument("--first-seed", type=int, default=0, help="of these; from 1000 on for tuning")
+    parser.add_argument("--steps", type=int, help="environment steps of a run; by default those of the environment")
+    parser.add_argument("--updates", type=int, default=500, help="that speed makes in a row")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    commands[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    main()
