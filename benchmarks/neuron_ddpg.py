@@ -7,10 +7,10 @@
     python -m benchmarks.neuron_ddpg report                         # tables and plots of what is there
 
 A cell is a method on an environment: the ``tuned`` preset with what `METHODS` changes. Its seeds are one program,
-side by side. A finished cell is not run again. Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv`` with
-the mean return of 10 noiseless episodes at 20 points of training; ``similarity.csv`` with how far critics of neurons
-and the critic of the whole action agree there, on observations of those episodes, which nothing learnt from, and with
-answers shuffled among observations as control; ``phases.csv`` with the same of ``compare``; ``speed.csv``.
+side by side. A finished cell is not run again. Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv``
+with the mean return of 10 noiseless episodes at 20 points of training; ``similarity.csv`` with how far critics of
+neurons and the critic of the whole action agree there, on observations of those episodes, which nothing learnt from,
+and with answers shuffled among observations as control; ``phases.csv`` with the same of ``compare``; ``speed.csv``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "layer": NEURONS | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
     "mlp_noise": NEURONS | {"voltages": "stored", "voltage_noise": 0.3},
     "mlp_observation": NEURONS | {"critic_sees": "observation"},
-    "mlp_frozen": NEURONS | {"hidden_rate": 0.0},
+    "outputs": NEURONS | {"learners": "outputs", "activation": "relu", "hidden": (256,), "neuron_hidden": (64, 64)},
     "recurrent": NEURONS | {"topology": "recurrent", "hidden": (32,)},
 }
 """Methods, as changes of the preset of an algorithm."""
@@ -74,7 +74,7 @@ def make_config(method: str, env_id: str, steps: int | None = None, **overrides:
     return rgrl.preset(env_id, **settings | {"episodes": episodes})
 
 
-def train_in_parts(keys: Any, states: Any, config: rgrl.DDPGConfig) -> Iterator[tuple[Any, np.ndarray, Any, float]]:
+def train_in_parts(keys: Any, first: Any, config: rgrl.DDPGConfig) -> Iterator[tuple[Any, np.ndarray, Any, float]]:
     """Trains seeds side by side, with a look at `POINTS` moments.
 
     Yields:
@@ -83,8 +83,8 @@ def train_in_parts(keys: Any, states: Any, config: rgrl.DDPGConfig) -> Iterator[
     """
     part = -(-config.episodes // POINTS)
     train = jax.jit(jax.vmap(lambda state: rgrl.train(None, config, state, part)[0]))
-    train, look = train.lower(states).compile(), jax.jit(jax.vmap(partial(_look, config)))
-    seconds = 0.0
+    train, look = train.lower(first).compile(), jax.jit(jax.vmap(partial(_look, config)))
+    states, seconds = first, 0.0
     for point in range(-(-config.episodes // part)):
         start = time.perf_counter()
         states = jax.block_until_ready(train(states))
@@ -105,16 +105,17 @@ def _look(config: rgrl.DDPGConfig, key: Any, state: Any) -> tuple[Any, Any]:
 def run_cell(method: str, config: rgrl.DDPGConfig, seeds: list[int]) -> tuple[list[Any], list[Any], float]:
     """Rows of ``returns.csv`` and of ``similarity.csv``, and seconds of training."""
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-    states = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
-    returns, similar, seconds = [], [], 0.0
-    for states, points, obs, seconds in train_in_parts(keys, states, config):
+    first = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
+    returns, similar, spent = [], [], 0.0
+    for states, points, obs, seconds in train_in_parts(keys, first, config):
+        spent = seconds
         steps = np.asarray(states.env_steps)
         for seed, step, values in zip(seeds, steps, points, strict=True):
             cells = (method, config.env_id, seed, int(step), round(float(values.mean()), 3))
             returns.append(dict(zip(COLUMNS, cells, strict=True)))
         similar += measure(method, config, states, obs, seeds) if config.compare else []
         print(f"{method} {config.env_id} {steps.max():,} steps: {points.mean(axis=1).round(1)}", flush=True)
-    return returns, similar, seconds
+    return returns, similar, spent
 
 
 def measure(method: str, config: rgrl.DDPGConfig, states: Any, obs: Any, seeds: list[int]) -> list[dict[str, Any]]:
@@ -188,17 +189,17 @@ def _two_phases(kind: str, config: rgrl.DDPGConfig, seeds: list[int]) -> list[di
     critic = None
     for phase in (1, 2):
         keys = jax.vmap(partial(jax.random.fold_in, data=phase))(keys)
-        states = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
+        first = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
         if critic is not None:
             config = config.replace(critic_rate=0.0)
             critic = critic.replace(target=critic.weights)
-            states = states.replace(nets=states.nets.replace(critic=critic))
-        for states, points, obs, _ in train_in_parts(keys, states, config):
+            first = first.replace(nets=first.nets.replace(critic=critic))
+        for states, points, obs, _ in train_in_parts(keys, first, config):
             found = measure(kind, config, states, obs, seeds)
             returns = dict(zip(seeds, points.mean(axis=1), strict=True))
             rows += [row | {"phase": phase, "eval_return": round(float(returns[row["seed"]]), 3)} for row in found]
             print(f"{kind} phase {phase}: {points.mean(axis=1).round(1)}", flush=True)
-        critic = states.nets.critic
+            critic = states.nets.critic
     return rows
 
 

@@ -357,6 +357,25 @@ def test_a_pools_inner_steps_pay_nothing():
     np.testing.assert_array_equal(split.said[2, :, -1:], batch.action)
 
 
+def test_output_neurons_may_learn_alone():
+    """Without critics of hidden neurons the hidden layers stay, and the outputs learn what they learn among others."""
+    config = small("neuron_ddpg", learners="outputs", compare=True)
+    everyone = config.replace(learners="all")
+    nets, batch = INIT(KEY, everyone), batch_of(config)
+    (alone,) = INIT(KEY, config).neurons
+    assert jax.tree.map(jnp.shape, alone) == jax.tree.map(jnp.shape, nets.neurons[-1])
+    one, _ = IMPROVE(KEY, nets, batch, everyone)
+    two, _ = IMPROVE(KEY, nets.replace(neurons=nets.neurons[-1:]), batch, config)
+    for i in range(2):
+        np.testing.assert_array_equal(two.actor.weights[i], nets.actor.weights[i])
+    np.testing.assert_allclose(two.actor.weights[2], one.actor.weights[2], rtol=1e-5)
+    obs = jnp.asarray(RNG.normal(size=(9, 3)), jnp.float32)
+    same = nets.replace(neurons=nets.neurons[-1:])
+    (found, _), (expected, _) = COMPARE(KEY, same, (), obs, config), COMPARE(KEY, nets, (), obs, everyone)
+    for one, all_layers in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, all_layers[2:], rtol=1e-4, atol=1e-5)
+
+
 def test_hidden_layers_may_be_slower_or_frozen():
     nets = INIT(KEY, small())
     batch, moved = batch_of(small()), {}

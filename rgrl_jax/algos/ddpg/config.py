@@ -40,6 +40,8 @@ class DDPGConfig(struct.PyTreeNode):
         1 / sqrt(inputs).
       critic_hidden: relu units of each layer of the critic of the whole action.
       action_layer: layer of that critic at which the action joins, from 0.
+      learners: which neurons have critics of their own, and so learn by neuron_ddpg: all, or those of the outputs
+        alone, above hidden layers that stay as they were drawn. A pool is one layer, of outputs too.
       neuron_critic: what judges a neuron's voltage a after the voltages v that it read: a network of its own (mlp);
         p v + q a, as the draft has it (linear); with products, p v + a (q + w v) + k a^2 + v C v (bilinear); or one
         network for all voltages of a layer (layer).
@@ -91,6 +93,7 @@ class DDPGConfig(struct.PyTreeNode):
     final_init: float = number(3e-3)
     critic_hidden: tuple[int, ...] = integers((64, 64), 1)
     action_layer: int = integer(0)
+    learners: str = choice("all", "outputs")
     neuron_critic: str = choice("mlp", "linear", "bilinear", "layer")
     neuron_hidden: tuple[int, ...] = integers((16, 16), 1)
     critic_sees: str = choice("voltages", "observation")

@@ -16,7 +16,7 @@ from rgrl_jax.types import Array, Key
 
 
 class Similarity(NamedTuple):
-    """Of each layer of the actor's weights ``[L]``; means over its neurons.
+    """Of each layer whose neurons have critics ``[L]``; means over its neurons.
 
     Attributes:
       value_correlation: Pearson's, between the values that a neuron's critic and the critic of the whole action give
@@ -59,24 +59,14 @@ def compare(
     nothing = jnp.zeros(x.shape[0])
     actor = fire(nets.actor.weights, actor_design(config), x)
     batch = Batch(x, action_of(actor, actor_design(config)), nothing, x, nothing, jnp.zeros((x.shape[0], 0)))
-    taught = lessons(key, nets, batch, own)
+    taught = list(enumerate(lessons(key, nets, batch, own)))[-len(nets.neurons) :]
     whole, through = _whole(nets, x, config)
-    order = jax.random.permutation(key, x.shape[0])
-    return tuple(  # type: ignore[return-value]
-        Similarity(
-            *(
-                jnp.stack(each)
-                for each in zip(
-                    *(
-                        _compare_layer(nets, i, lesson, whole, through[i], chosen, config)
-                        for i, lesson in enumerate(taught)
-                    ),
-                    strict=True,
-                )
-            )
-        )
-        for chosen in (jnp.arange(x.shape[0]), order)
-    )
+
+    def measured(order: Array) -> Similarity:
+        layers = [_compare_layer(nets, i, lesson, whole, through[i], order, config) for i, lesson in taught]
+        return jax.tree.map(lambda *x: jnp.stack(x), *layers)
+
+    return measured(jnp.arange(x.shape[0])), measured(jax.random.permutation(key, x.shape[0]))
 
 
 def _whole(nets: Nets, x: Array, config: DDPGConfig) -> tuple[Array, list[Array]]:
@@ -98,7 +88,8 @@ def _compare_layer(
     nets: Nets, layer: int, lesson: Lesson, whole: Array, through: Array, order: Array, config: DDPGConfig
 ) -> Similarity:
     """The measures of one layer, with its critics' answers in this order of the observations."""
-    design, params, kind = actor_design(config), nets.neurons[layer].weights, config.neuron_critic
+    design, kind = actor_design(config), config.neuron_critic
+    params = nets.neurons[layer - len(nets.actor.weights)].weights
     rounds = lesson.seen.shape[0] // whole.shape[0]  # inner steps of a pool
     order = (order + whole.shape[0] * jnp.arange(rounds)[:, None]).ravel()
     values = judge(params, kind, lesson.context, lesson.said)[order]

@@ -51,7 +51,7 @@ class Nets(struct.PyTreeNode):
     Attributes:
       actor: its weights.
       critic: of the whole action, or an empty tuple.
-      neurons: critics of neurons, stacked, of each layer of the actor; empty without.
+      neurons: critics of neurons, stacked, of each layer of the actor, or of its last alone; empty without.
     """
 
     actor: Net
@@ -160,7 +160,7 @@ def improve(key: Key, nets: Nets, batch: Batch, config: DDPGConfig) -> tuple[Net
     critic, neurons, errors = nets.critic, nets.neurons, {}
     if isinstance(critic, Net):
         critic, errors["ddpg"] = _learn_critic(action_key, nets, critic, batch, config)
-    taught = lessons(neuron_key, nets, batch, config) if neurons else []
+    taught = lessons(neuron_key, nets, batch, config)[-len(neurons) :] if neurons else []
     if neurons:
         pairs = [learn_neurons(net, lesson, config) for net, lesson in zip(neurons, taught, strict=True)]
         neurons = tuple(net for net, _ in pairs)
@@ -251,10 +251,12 @@ def global_gradient(nets: Nets, batch: Batch, config: DDPGConfig) -> Weights:
 def neuron_gradient(nets: Nets, taught: list[Lesson], config: DDPGConfig) -> Weights:
     """For every neuron, the gradient of the mean value of its voltage by its own weights.
 
-    The value is that of what the neuron would say today to what it read.
+    The value is that of what the neuron would say today to what it read. Neurons without critics have 0.
     """
-    design, weights, gradient = actor_design(config), nets.actor.weights, []
-    for i, (net, lesson) in enumerate(zip(nets.neurons, taught, strict=True)):
+    design, weights = actor_design(config), nets.actor.weights
+    still = len(weights) - len(nets.neurons)
+    gradient = [jnp.zeros_like(w) for w in weights[:still]]
+    for i, (net, lesson) in enumerate(zip(nets.neurons, taught, strict=True), still):
         said = respond(weights, design, i, lesson.seen)
         slope = slopes(net.weights, config.neuron_critic, lesson.context, said)
         gradient.append(layer_gradient(weights, design, i, slope, lesson.seen))
