@@ -75,10 +75,15 @@ def test_imports_point_upwards(file: Path) -> None:
 
 
 ALGORITHMS = [file for file in INSIDE if file.is_relative_to(HOUSE / "algos") and file.parent != HOUSE / "algos"]
-# The same within the room of the teams of units: a file may import what stands before it.
-UNIT_TEAMS = (
-    "units", "network", "relaxation", "ascent", "config", "parts", "learner", "presets", "algorithm", "__init__",
-)  # fmt: skip
+# The same within rooms of many files: a file may import what stands before it.
+WITHIN = {
+    "unit_teams": (
+        "units", "network", "relaxation", "ascent", "config", "parts", "learner", "presets", "algorithm", "__init__",
+    ),
+    "ddpg": (
+        "networks", "neurons", "replay", "config", "parts", "update", "measures", "presets", "algorithm", "__init__",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("file", ALGORITHMS, ids=_name)
@@ -89,13 +94,15 @@ def test_algorithms_do_not_know_each_other(file: Path) -> None:
     assert not [x for x in _imports(_tree(file)) if x.startswith("rgrl_jax.algos") and not x.startswith(known)]
 
 
-@pytest.mark.parametrize("name", UNIT_TEAMS)
-def test_imports_of_unit_teams_point_upwards(name: str) -> None:
+@pytest.mark.parametrize(("room", "name"), [(room, name) for room, names in WITHIN.items() for name in names])
+def test_imports_within_a_room_point_upwards(room: str, name: str) -> None:
     """Every file is on the list, and imports only earlier ones."""
-    room, prefix = HOUSE / "algos" / "unit_teams", "rgrl_jax.algos.unit_teams"
-    assert {file.stem for file in room.glob("*.py")} == set(UNIT_TEAMS)
-    found = [x.removeprefix(prefix + ".").split(".")[0] for x in _imports(_tree(room / f"{name}.py")) if prefix in x]
-    assert all(UNIT_TEAMS.index(x) < UNIT_TEAMS.index(name) for x in found)
+    folder, prefix, order = HOUSE / "algos" / room, f"rgrl_jax.algos.{room}", WITHIN[room]
+    assert {file.stem for file in folder.glob("*.py")} == set(order)
+    found = [
+        x.removeprefix(prefix + ".").split(".")[0] for x in _imports(_tree(folder / f"{name}.py")) if prefix in x
+    ]
+    assert all(order.index(x) < order.index(name) for x in found)
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if _room(f) != "experiment"], ids=_name)

@@ -358,7 +358,7 @@ def test_a_pools_inner_steps_pay_nothing():
 
 
 def test_output_neurons_may_learn_alone():
-    """Without critics of hidden neurons the hidden layers stay, and the outputs learn what they learn among others."""
+    """Without critics of hidden neurons the hidden layers stay, and the outputs learn as they do among others."""
     config = small("neuron_ddpg", learners="outputs", compare=True)
     everyone = config.replace(learners="all")
     nets, batch = INIT(KEY, everyone), batch_of(config)

@@ -114,11 +114,12 @@ def init_nets(key: Key, config: DDPGConfig) -> Nets:
         )
         critic = _net(weights, critic_optimizer(config))
     more = inputs if config.critic_sees == "observation" else 0
+    layers = list(enumerate(read_sizes(design))) if config.has_neurons else []
     neurons = [
         init_neurons(
             jax.random.fold_in(neuron_key, i), config.neuron_critic, read + more, count, config.neuron_hidden
         )
-        for i, (read, count) in enumerate(read_sizes(design) if config.has_neurons else ())
+        for i, (read, count) in (layers[-1:] if config.learners == "outputs" else layers)
     ]
     return Nets(
         actor=_net(actor, actor_optimizer(config)),
