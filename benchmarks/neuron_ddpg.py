@@ -41,17 +41,21 @@ EPISODES = 10
 """Noiseless ones at every point."""
 OBSERVATIONS = 256
 
-NEURONS: dict[str, Any] = {"algo": "neuron_ddpg", "compare": True}
+ALL: dict[str, Any] = {"algo": "neuron_ddpg", "compare": True, "learners": "all"}
+ALL |= {"hidden": (64, 64), "activation": "tanh", "neuron_hidden": (16, 16)}
 METHODS: dict[str, dict[str, Any]] = {
     "ddpg": {"algo": "ddpg"},
-    "linear": NEURONS | {"neuron_critic": "linear"},
-    "bilinear": NEURONS | {"neuron_critic": "bilinear"},
-    "mlp": NEURONS,
-    "layer": NEURONS | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
-    "mlp_noise": NEURONS | {"voltages": "stored", "voltage_noise": 0.3},
-    "mlp_observation": NEURONS | {"critic_sees": "observation"},
-    "outputs": NEURONS | {"learners": "outputs", "activation": "relu", "hidden": (256,), "neuron_hidden": (64, 64)},
-    "recurrent": NEURONS | {"topology": "recurrent", "hidden": (32,)},
+    "ddpg_outputs": {"algo": "ddpg", "hidden": (256,), "hidden_rate": 0.0},
+    "outputs": {"algo": "neuron_ddpg", "compare": True},
+    "outputs_linear": {"algo": "neuron_ddpg", "compare": True, "neuron_critic": "linear"},
+    "outputs_bilinear": {"algo": "neuron_ddpg", "compare": True, "neuron_critic": "bilinear"},
+    "linear": ALL | {"neuron_critic": "linear"},
+    "bilinear": ALL | {"neuron_critic": "bilinear"},
+    "mlp": ALL,
+    "layer": ALL | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
+    "mlp_noise": ALL | {"voltages": "stored", "voltage_noise": 0.3},
+    "mlp_observation": ALL | {"critic_sees": "observation"},
+    "recurrent": ALL | {"topology": "recurrent", "hidden": (32,)},
 }
 """Methods, as changes of the preset of an algorithm."""
 STEPS = {
@@ -62,7 +66,7 @@ STEPS = {
     "Swimmer-misc": 100_000,
 }
 """Environments, and environment steps of a run, at most; DDPG's on the pendulum are a fifth."""
-SUBCRITICS = {"neurons": {}, "layers": {"neuron_critic": "layer", "neuron_hidden": (64, 64)}}
+SUBCRITICS = {"neurons": {"neuron_hidden": (16, 16)}, "layers": {"neuron_critic": "layer", "neuron_hidden": (64, 64)}}
 """Kinds of critics beside DDPG's."""
 
 

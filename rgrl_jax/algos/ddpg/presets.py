@@ -1,8 +1,9 @@
 """Settings of DDPG and of its decentralised sibling: data.
 
 ``paper`` is, for DDPG, what its paper used on all tasks of few numbers (Lillicrap et al., 2016), here on the
-pendulum, and, for neurons, the draft as it is written: linear critics, no biases, no exploration, no mask at ends. As
-it gives no numbers, rates, sizes and the like are those of ``tuned``. ``tuned`` is what works best so far.
+pendulum, and, for neurons, the draft as it is written: linear critics of all neurons, no biases, no exploration, no
+mask at ends. As it gives no numbers, rates and sizes are ours. ``tuned`` is what works best so far: with neurons, that
+those of the outputs learn alone, above a wide layer that stays as it was drawn.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ _CAR: Settings = {"episodes": 300, "reward_scale": 1.0, "noise": "ou", "noise_sc
 
 BASES: dict[str, Settings] = {
     "ddpg": _LIBRARY | {"rule": "ddpg"},
-    "neuron_ddpg": _LIBRARY | {"rule": "neuron_ddpg", "activation": "tanh", "loss": "half"},
+    "neuron_ddpg": _LIBRARY
+    | {"rule": "neuron_ddpg", "loss": "half", "learners": "outputs", "hidden": (256,), "neuron_hidden": (64, 64)},
 }
 """What an environment without settings of its own gets."""
 
@@ -46,6 +48,9 @@ _LILLICRAP: Settings = {
     "warmup_steps": 0,
 }
 _DRAFT: Settings = {
+    "learners": "all",
+    "hidden": (64, 64),
+    "activation": "tanh",
     "neuron_critic": "linear",
     "biases": False,
     "noise": "none",
