@@ -2,8 +2,8 @@
 
 ``paper`` is, for DDPG, what its paper used on all tasks of few numbers (Lillicrap et al., 2016), here on the
 pendulum, and, for neurons, the draft as it is written: linear critics of all neurons, no biases, no exploration, no
-mask at ends. As it gives no numbers, rates and sizes are ours. ``tuned`` is what works best so far: with neurons, that
-those of the outputs learn alone, above a wide layer that stays as it was drawn.
+mask at ends. As it gives no numbers, rates and sizes are ours. ``tuned`` is what works best so far: with neurons
+outputs that learn alone, above a wide layer that stays as it was drawn.
 """
 
 from __future__ import annotations
