@@ -29,6 +29,8 @@ SMALL = {
     "warmup_steps": 4,
     "replay_capacity": 30,
     "final_init": 0.0,
+    "noise": "ou",
+    "noise_scale": 0.3,
     # Not what is tuned: most tests are of all neurons.
     "learners": "all",
     "activation": "tanh",
