@@ -65,7 +65,9 @@ STEPS = {
     "PointRobot-misc": 100_000,
     "Swimmer-misc": 100_000,
 }
-"""Environments, and environment steps of a run, at most; DDPG's on the pendulum are a fifth."""
+"""Environments, and environment steps of a run, at most."""
+QUICK = ("ddpg", "ddpg_outputs", "outputs")
+"""Methods for which a fifth of them is enough on the pendulum."""
 SUBCRITICS = {"neurons": {"neuron_hidden": (16, 16)}, "layers": {"neuron_critic": "layer", "neuron_hidden": (64, 64)}}
 """Kinds of critics beside DDPG's."""
 
@@ -73,12 +75,12 @@ SUBCRITICS = {"neurons": {"neuron_hidden": (16, 16)}, "layers": {"neuron_critic"
 def make_config(method: str, env_id: str, steps: int | None = None, **overrides: Any) -> rgrl.DDPGConfig:
     """The config of a cell; of so many environment steps at most."""
     settings = METHODS[method] | overrides
-    usual = STEPS[env_id] // (5 if (method, env_id) == ("ddpg", "Pendulum-v1") else 1)
+    usual = STEPS[env_id] // (5 if method in QUICK and env_id == "Pendulum-v1" else 1)
     episodes = max((steps or usual) // rgrl.make_spec(env_id).max_steps, 1)
     return rgrl.preset(env_id, **settings | {"episodes": episodes})
 
 
-def train_in_parts(keys: Any, first: Any, config: rgrl.DDPGConfig) -> Iterator[tuple[Any, np.ndarray, Any, float]]:
+def train_in_parts(keys: Any, first: Any, config: rgrl.DDPGConfig) -> Iterator[tuple[Any, Any, Any, float]]:
     """Trains seeds side by side, with a look at `POINTS` moments.
 
     Yields:

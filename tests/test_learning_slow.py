@@ -33,12 +33,14 @@ def test_cartpole_is_solved_by_most_seeds():
         ("weight_max_traces", "CartPole-v1", 400, 150.0),
         ("map_prop", "CartPole-v1", 250, 350.0),
         ("ste", "CartPole-v1", 300, 150.0),
+        ("ddpg", "Pendulum-v1", 60, -250.0),
+        ("neuron_ddpg", "Pendulum-v1", 80, -250.0),
         ("weight_max", "Multiplexer-4", 200, 0.5),
         ("map_prop", "ScalarRegression", 20, -0.5),
     ],
 )
-def test_teams_of_units_learn(algo, env_id, rows, least):
-    """Three fresh seeds by the published settings: the last tenth of the training returns, on average."""
+def test_other_algorithms_learn(algo, env_id, rows, least):
+    """Three fresh seeds by the presets: the last tenth of the training returns, on average."""
     config = rgrl.preset(env_id, algo=algo, episodes=rows)
     keys = jax.vmap(jax.random.key)(np.arange(100, 103))
     _, metrics = jax.jit(jax.vmap(rgrl.train, in_axes=(0, None)))(keys, config)
