@@ -159,6 +159,7 @@ def test_truncation_at_the_step_limit(env_id: str, max_steps: int | None) -> Non
         action = _random_actions(spec, key, 1)[0]
         if env_id == "Blackjack-v1":
             action = jnp.int32(1)  # sticking ends the game, while one card more than this key's total of 5 cannot
+        time = time.astype(jnp.asarray(state.time).dtype)  # some count in floats
         return spec.step(key, state.replace(time=time), action)[3:]
 
     over = env_id in ONE_STEP
