@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,8 @@ from rgrl_jax.envs.gradients import unstopped
 from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.envs.spec import repeat_actions
 from rgrl_jax.planning import make_cem, make_mppi, make_plan_optimizer, plan, sample_plan, shooting, start_noise
+from rgrl_jax.planning.blocks import refusal, too_large
+from rgrl_jax.planning.kernel import descend_rows
 from rgrl_jax.rollout import Policy, View
 from rgrl_jax.types import Array, Episode, History, Key, ModelOutput, PlanOutput, PyTree
 
@@ -118,8 +121,9 @@ def plan_rows(
     dynamics = _true_dynamics if config.dynamics == "environment" else _learned_dynamics
     rows, split, apply = dynamics(params, view, config, built)
     planner = _planner(config)
+    found = _descended(member_key, params, rows, init_plan, config, built) if uses_kernel(config, built) else None
 
-    def one(row: PyTree, init_plan: Array) -> PlanOutput:
+    def one(row: PyTree, init_plan: Array, found: tuple[Array, Array] | None) -> PlanOutput:
         members, context = split(row)
         return planner(
             member_key,
@@ -136,13 +140,57 @@ def plan_rows(
             disagreement=config.plan_disagreement,
             squash=SQUASHES[config.squash],
             executed=straight_through if config.plan_judged == "executed" else None,
+            **({} if found is None else {"found": found}),
         )
 
-    out = jax.vmap(jax.vmap(one, in_axes=(None, 0)))(rows, init_plan)  # [N, P, ...]
+    out = jax.vmap(jax.vmap(one, in_axes=(None, 0, 0)))(rows, init_plan, found)  # [N, P, ...]
     best = _judged(out.score, config).argmin(axis=-1) if starts > 1 else jnp.zeros(n, jnp.int32)
     out = jax.vmap(lambda tried, i: jax.tree.map(lambda x: x[i], tried))(out, best)
     loss = out.loss[:, -1] if config.plan_iterations else out.score.mean(axis=-1)
     return out, {"plan_loss": loss, "plan_movement": out.movement}
+
+
+def uses_kernel(config: RGRLConfig, built: Parts) -> bool:
+    """Whether plans are descended in `rgrl_jax.planning.kernel`: on a GPU if it can, or because the config insists.
+
+    Raises:
+      ValueError: the config insists and the kernel cannot.
+    """
+    if config.plan_kernel == "off" or (config.plan_kernel == "auto" and jax.default_backend() != "gpu"):
+        return False
+    model: Any = built.model
+    reason = refusal(config) or too_large(model.module)
+    if reason and config.plan_kernel == "on":
+        raise ValueError(f"plan_kernel = 'on' {reason}")
+    return reason is None
+
+
+def _descended(
+    key: Key, params: PyTree, rows: PyTree, init_plan: Array, config: RGRLConfig, built: Parts
+) -> tuple[Array, Array]:
+    """The plans ``[N, P, T, A]`` descended by the kernel in one launch, and their errors ``[N, P, K]``."""
+    n, starts = init_plan.shape[:2]
+    model: Any = built.model
+    memory, present = jax.tree.map(lambda x: jnp.repeat(x, starts, axis=0), rows)
+    found = descend_rows(
+        key,
+        params,
+        model.module,
+        memory,
+        present,
+        init_plan.reshape(n * starts, *init_plan.shape[2:]),
+        iterations=config.plan_iterations,
+        learning_rate=config.plan_lr,
+        optimizer=config.plan_optimizer,
+        desired_reward=desired_rewards(config),
+        factors=emphasis(config) if config.novelty else 1.0,
+        reduction=config.plan_loss_reduction,
+        step_weights=step_weights(config),
+        distance=config.plan_loss,
+        squash=config.squash,
+        interpret=jax.default_backend() != "gpu",
+    )
+    return jax.tree.map(lambda x: x.reshape(n, starts, *x.shape[1:]), found)
 
 
 def _starts(key: Key, shape: tuple[int, ...], noise: Array, config: RGRLConfig) -> Array:

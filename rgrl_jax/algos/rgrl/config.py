@@ -18,6 +18,7 @@ from rgrl_jax.models.base import factory
 from rgrl_jax.models.encoder import ENCODERS
 from rgrl_jax.models.frame import INITIALIZERS
 from rgrl_jax.planning import COLORS, DISTANCES, PLAN_OPTIMIZERS
+from rgrl_jax.planning.blocks import refusal
 from rgrl_jax.replay import DEDUPE
 from rgrl_jax.types import Box, Discrete
 
@@ -98,6 +99,8 @@ class RGRLConfig(struct.PyTreeNode):
       plan_disagreement: with mean, weight of the standard deviation of the members' errors: above 0 plans keep to
         what members agree on, below 0 they look for what they do not.
       plan_accept: take every step, or only those that make the error smaller.
+      plan_kernel: descend all plans in one GPU kernel: auto where there is a GPU and the kernel knows model and
+        settings, which on insists on (without a GPU it is interpreted, slowly); off leaves planning to XLA.
       plan_warm_start: start from the rest of the last plan plus noise, instead of noise alone.
       plan_noise: half-width of the uniform noise a plan starts from, sigma.
       plan_noise_law: uniform in -sigma..sigma, or normal with deviation sigma.
@@ -197,6 +200,7 @@ class RGRLConfig(struct.PyTreeNode):
     plan_members: str = choice("sample", "mean")
     plan_disagreement: float = number(0.0, -100.0, 100.0)
     plan_accept: str = choice("always", "better")
+    plan_kernel: str = choice("auto", "off", "on")
     plan_warm_start: bool = flag(False)
     plan_noise: float = number(0.05, symbol="σ")
     plan_noise_law: str = choice("uniform", "normal")
@@ -290,6 +294,8 @@ class RGRLConfig(struct.PyTreeNode):
             raise ValueError(f"plan_disagreement = {self.plan_disagreement} needs plan_members = 'mean'")
         if self.plan_accept != "always" and self.planner != "gradient":
             raise ValueError(f"plan_accept = {self.plan_accept!r} needs planner = 'gradient'")
+        if self.plan_kernel == "on" and (reason := refusal(self)):
+            raise ValueError(f"plan_kernel = 'on' {reason}")
 
     def _check_learning(self) -> None:
         if self.reward_scale == "seen" and self.reward_encoding != "scale":
