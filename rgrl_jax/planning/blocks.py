@@ -1,7 +1,7 @@
 """Models and plans cut into square blocks, and which of them `rgrl_jax.planning.kernel` can take.
 
-Triton knows sizes that are powers of two, and multiplies matrices from 16 entries a side on. So vectors are lists of
-blocks, filled up with zeros, which change nothing: a unit without weights stays at 0.
+Triton knows sizes that are powers of two, and multiplies matrices from 16 entries a side on. So vectors are cut
+into blocks and filled up with zeros, which change nothing: a unit without weights stays at 0.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ from rgrl_jax import ensemble
 from rgrl_jax.models.frame import Frame
 from rgrl_jax.types import Array, PyTree
 
-Blocks = list[Array]
-"""A vector of each row of a tile: ``[rows, block]`` each."""
+LEAST, LARGEST = 16, 64
+"""Sides of a block: the least that Triton multiplies, and as much as leaves registers to spare."""
 
-LEAST, LARGEST = 16, 128
-"""Sides of a block of weights: the least that Triton multiplies, and what fits beside another in shared memory."""
-
-WORKING_SET = 192 * 1024
-"""Bytes of values that a tile may keep at hand: the registers of a block of threads, 256 KiB on an H200, but some."""
+WEIGHTS = 1_000_000
+"""Weights of a member above which XLA's products are large enough to do without the kernel; a guess."""
 
 TILES = 132
 """Tiles that run at once, one per multiprocessor of an H200; more rows than that make tiles larger."""
@@ -52,18 +49,18 @@ def refusal(config: Any) -> str | None:
     return "needs jax_enable_x64 = False" if jnp.zeros(()).dtype == jnp.float64 else None
 
 
-def _gru(pre: Blocks, memory: Blocks) -> Blocks:
+def _gru(pre: list[Array], memory: list[Array]) -> list[Array]:
     reset, update = jax.nn.sigmoid(pre[0]), jax.nn.sigmoid(pre[1])
     new = jnp.tanh(pre[2] + reset * pre[3])
     return [new + update * (memory[0] - new)]
 
 
-def _rnn(pre: Blocks, memory: Blocks) -> Blocks:
+def _rnn(pre: list[Array], memory: list[Array]) -> list[Array]:
     del memory
     return [jnp.tanh(pre[0])]
 
 
-def _lstm(pre: Blocks, memory: Blocks) -> Blocks:
+def _lstm(pre: list[Array], memory: list[Array]) -> list[Array]:
     take, keep, new, show = pre
     cell = jax.nn.sigmoid(keep) * memory[1] + jax.nn.sigmoid(take) * jnp.tanh(new)
     return [jax.nn.sigmoid(show) * jnp.tanh(cell), cell]
@@ -76,11 +73,13 @@ class Cell(NamedTuple):
       step: ``(sums, memory) -> memory``, entry by entry; the first of the memory is the output.
       from_input: for each gate, the sum that the input's product goes to.
       from_hidden: likewise the hidden state's; a sum of its own where the two must not be added up.
+      has_cell_state: whether the memory has a second part.
     """
 
-    step: Callable[[Blocks, Blocks], Blocks]
+    step: Callable[[list[Array], list[Array]], list[Array]]
     from_input: tuple[int, ...]
     from_hidden: tuple[int, ...]
+    has_cell_state: bool = False
 
     @property
     def sums(self) -> int:
@@ -91,7 +90,7 @@ class Cell(NamedTuple):
 CELLS = {
     "rnn": Cell(_rnn, (0,), (0,)),
     "gru": Cell(_gru, (0, 1, 2), (0, 1, 3)),
-    "lstm": Cell(_lstm, (0, 1, 2, 3), (0, 1, 2, 3)),
+    "lstm": Cell(_lstm, (0, 1, 2, 3), (0, 1, 2, 3), True),
 }
 
 
@@ -152,28 +151,21 @@ def cut_members(params: PyTree, module: Frame) -> dict[str, Array]:
     return out
 
 
-def working_set(module: Frame, rows: int) -> int:
-    """Bytes that a tile of plans keeps at hand: two sets of states and memories, and the sums of a layer."""
-    d, state = (block_count(n) * block_size(n) for n in (module.width, module.state_size))
-    return 4 * rows * (2 * (state + module.core.layers * d) + (2 + CELLS[module.core.cell].sums) * d)
-
-
-def tile_rows(module: Frame, plans: int) -> int | None:
-    """Plans per tile: as few as keep all multiprocessors busy, and fit; None if not even the fewest do."""
-    fitting = [rows for rows in (16, 32, 64) if working_set(module, rows) <= WORKING_SET]
-    if not fitting:
-        return None
-    return next((rows for rows in fitting if pl.cdiv(plans, rows) <= TILES), fitting[-1])
+def tile_rows(plans: int) -> int:
+    """Plans per tile: as few as keep all multiprocessors busy, at least 16 and at most 64."""
+    return next((rows for rows in (16, 32) if pl.cdiv(plans, rows) <= TILES), 64)
 
 
 def too_large(module: Frame) -> str | None:
-    """Why not even the smallest tile fits, in words; None if it does."""
-    if max(module.action_size, module.reward_size) > LARGEST:
-        return f"needs actions and rewards of at most {LARGEST} entries"
-    need = working_set(module, LEAST)
-    if need <= WORKING_SET:
+    """Why a model is too large for the kernel, in words; None if it is not."""
+    if module.action_size > LARGEST:
+        return f"needs actions of at most {LARGEST} entries, not {module.action_size}"
+    gates = len(CELLS[module.core.cell].from_input)
+    d, rest = module.width, 2 * module.state_size + module.action_size + module.reward_size
+    count = d * (2 * gates * module.core.layers * d + rest + (module.reward_from == "state") * module.state_size)
+    if count <= WEIGHTS:
         return None
     return (
-        f"needs a smaller model: width = {module.width}, layers = {module.core.layers} and states of "
-        f"{module.state_size} entries take {need // 1024} KiB of a tile's {WORKING_SET // 1024}"
+        f"needs at most {WEIGHTS:,} weights per member; width = {d}, layers = {module.core.layers} and states of "
+        f"{module.state_size} entries make {count:,}"
     )
