@@ -1,0 +1,142 @@
+"""How the cost of a planned step and of an update grows with everything that can be made larger.
+
+    python -m benchmarks.scaling               # resumes where it was stopped
+    python -m benchmarks.scaling --levers width history
+
+One lever is moved at a time. Its exponent is the slope of the logarithms of time by value, at the upper end: 1 is
+linear, and no lever should be above it but the width, whose matrices grow with its square. A lever of the replay is
+timed in learning: it is not even an argument of a planned step. Writes ``scaling.csv`` and ``README.md`` to
+``benchmarks/results/scaling``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import rgrl_jax as rgrl
+from benchmarks import timing
+from benchmarks.throughput import ENV, filled
+from rgrl_jax.algos import rgrl as algo
+
+RESULTS = Path(__file__).parent / "results" / "scaling"
+BASE: dict[str, Any] = {
+    "max_steps": 1, "warmup_episodes": 0, "width": 64, "layers": 2, "horizon": 16, "plan_iterations": 16, "unroll": 1,
+    "learn_iterations": 8,
+}  # fmt: skip
+
+
+class Lever(NamedTuple):
+    """Something to make larger.
+
+    Attributes:
+      values: smallest first.
+      limit: the exponent that it should not exceed.
+      changes: what a value changes in the config.
+      rows: environments in lockstep for a value.
+      seeds: ensembles side by side for a value.
+      learns: time an update instead of a planned step.
+    """
+
+    values: tuple[int, ...]
+    limit: float = 1.0
+    changes: Callable[[int], dict[str, Any]] = lambda value: {}
+    rows: Callable[[int], int] = lambda value: 16
+    seeds: Callable[[int], int] = lambda value: 1
+    learns: bool = False
+
+
+LEVERS = {
+    "plan_iterations": Lever((8, 16, 32, 64), changes=lambda n: {"plan_iterations": n}),
+    "horizon": Lever((8, 16, 32, 64), changes=lambda n: {"horizon": n}),
+    "ensemble_size": Lever((2, 4, 8, 16), 0.5, changes=lambda n: {"ensemble_size": n}),  # one member is drawn
+    "width": Lever((32, 64, 128, 256), 2.0, changes=lambda n: {"width": n}),
+    "rows": Lever((16, 64, 256, 1024), rows=lambda n: n),
+    "seeds": Lever((1, 2, 4, 8), seeds=lambda n: n),
+    "history": Lever((8, 16, 32, 64), changes=lambda n: {"history_length": n}),
+    "horizon and history": Lever((8, 16, 32, 64), changes=lambda n: {"horizon": n, "history_length": n}),
+    "replay, planning": Lever((1_000, 4_000, 16_000, 64_000), 0.1, changes=lambda n: {"replay_capacity": n}),
+    "replay, learning": Lever((1_000, 4_000, 16_000, 64_000), learns=True, changes=lambda n: {"replay_capacity": n}),
+    "ensemble_size, learning": Lever((2, 4, 8, 16), learns=True, changes=lambda n: {"ensemble_size": n}),
+    "batch, learning": Lever((16, 64, 256, 1024), learns=True, changes=lambda n: {"learn_batch": n}),
+}
+
+
+def measure(lever: Lever, value: int, changes: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """Seconds of a planned step of all rows and seeds, or of an update, and of compiling."""
+    config = rgrl.RGRLConfig(env_id=ENV, **(BASE | changes | lever.changes(value)))
+    config.validate()
+    keys = jax.random.split(jax.random.key(0), lever.seeds(value))
+
+    def plan_step(key: jax.Array, params: Any) -> jax.Array:
+        policy = algo.make_policy(params, config, jnp.float32(0.1), jnp.float32(0.0))
+        return rgrl.rollout(key, config.spec, policy, num_envs=lever.rows(value)).episode_return
+
+    def update(key: jax.Array, state: Any) -> Any:
+        return algo.learn(key, state.params, state.opt_state, state.replay, config)[0]
+
+    states = jax.jit(jax.vmap(lambda key: algo.init(key, config)))(keys)
+    if lever.learns:
+        config = config.replace(max_steps=60)
+        states = jax.jit(jax.vmap(lambda s: s.replace(replay=filled(config, s, 8))))(states)
+    run, given = (update, states) if lever.learns else (plan_step, states.params)
+    program = timing.build(jax.vmap(run), keys, given)
+    found = timing.median_seconds(lambda: program.call(keys, given), seconds=seconds)
+    found /= config.learn_iterations if lever.learns else 1
+    return {"seconds": f"{found:.4g}", "compile_seconds": round(program.compile_seconds, 2)}
+
+
+def exponent(values: list[int], seconds: list[float]) -> float:
+    """Slope of the logarithms over the last three points, by least squares; NaN of fewer than two."""
+    points = [(math.log(v), math.log(s)) for v, s in sorted(zip(values, seconds, strict=True))][-3:]
+    if len(points) < 2:
+        return math.nan
+    x, y = (sum(p[i] for p in points) / len(points) for i in (0, 1))
+    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+
+
+def write_report(out: Path) -> None:
+    """A row for each lever and device: the times, and how they grow."""
+    rows = timing.read_table(out / "scaling.csv")
+    lines = ["# How cost grows", "", "Made by `python -m benchmarks.scaling`.", ""]
+    for device, machine, version in dict.fromkeys((r["device"], r["machine"], r["jax"]) for r in rows):
+        lines += [f"## {device}", "", f"{machine}; jax {version}", ""]
+        lines += ["| lever | values | milliseconds | exponent | at most |", "| --- | --- | --- | --- | --- |"]
+        for name, lever in LEVERS.items():
+            own = [row for row in rows if row["device"] == device and row["lever"] == name]
+            if own:
+                values, seconds = [int(row["value"]) for row in own], [float(row["seconds"]) for row in own]
+                shown = ", ".join(f"{1e3 * s:.3g}" for s in seconds)
+                growth = f"{exponent(values, seconds):.2f} | {lever.limit:g} |"
+                lines.append(f"| {name} | {', '.join(map(str, values))} | {shown} | {growth}")
+        lines.append("")
+    (out / "README.md").write_text("\n".join(lines))
+
+
+def main(words: list[str] | None = None, changes: dict[str, Any] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--levers", nargs="+", choices=LEVERS, default=tuple(LEVERS))
+    parser.add_argument("--points", type=int, default=4, help="values of each lever, smallest first")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of repeating each measurement")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args(words)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "scaling.csv"
+    for name in arguments.levers:
+        for value in LEVERS[name].values[: arguments.points]:
+            case = {"lever": name, "value": value}
+            if not timing.is_known(timing.read_table(path), case):
+                found = measure(LEVERS[name], value, changes or {}, arguments.seconds)
+                timing.append_row(path, timing.where() | case | found)
+                print(case, found, flush=True)
+    write_report(arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Seconds, operations and bytes of compiled programs, what a device could do at best, and tables that resume."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.machine import describe_machine
+
+PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}
+"""Of matrix products, as jax calls them."""
+
+
+class Program(NamedTuple):
+    """A compiled program.
+
+    Attributes:
+      call: runs it.
+      compile_seconds: tracing included.
+      flops: operations by XLA's own count, which takes the body of a loop once.
+      peak_bytes: arguments, results and what lies between.
+    """
+
+    call: Callable[..., Any]
+    compile_seconds: float
+    flops: float
+    peak_bytes: int
+
+
+def build(function: Callable[..., Any], *arguments: Any, precision: str = "float32") -> Program:
+    """Compiles a function for arguments."""
+    start = time.perf_counter()
+    with jax.default_matmul_precision(PRECISIONS[precision]):
+        compiled = jax.jit(function).lower(*arguments).compile()
+    seconds = time.perf_counter() - start
+    cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    sizes = (memory.argument_size_in_bytes, memory.output_size_in_bytes, memory.temp_size_in_bytes)
+    return Program(compiled, seconds, float(cost.get("flops", np.nan)), sum(sizes) - memory.alias_size_in_bytes)
+
+
+def median_seconds(call: Callable[[], Any], *, seconds: float, least: int = 3) -> float:
+    """Median time of a call, repeated at least so often and for at most so long; the first does not count."""
+    jax.block_until_ready(call())
+    samples: list[float] = []
+    began = time.perf_counter()
+    while len(samples) < least or time.perf_counter() - began < seconds:
+        start = time.perf_counter()
+        jax.block_until_ready(call())
+        samples.append(time.perf_counter() - start)
+        if len(samples) == 1000:
+            break
+    return float(np.median(samples))
+
+
+def matmul_peak(precision: str, size: int, seconds: float) -> float:
+    """Operations per second of one large product of square matrices: the best that a program of products can do."""
+    dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
+    x = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    program = build(lambda a: a @ a, x, precision=precision)
+    return 2.0 * size**3 / median_seconds(lambda: program.call(x), seconds=seconds)
+
+
+def memory_bandwidth(count: int, seconds: float) -> float:
+    """Bytes per second of reading and writing a long vector."""
+    x = jnp.ones(count, jnp.float32)
+    program = build(lambda a: a + 1.0, x)
+    return 8.0 * count / median_seconds(lambda: program.call(x), seconds=seconds)
+
+
+def memory_limit() -> int:
+    """Bytes that programs may use: of the device, or of the computer."""
+    stats = jax.devices()[0].memory_stats() or {}
+    return int(stats.get("bytes_limit", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+
+
+def where() -> dict[str, str]:
+    """The columns that say what a row was measured on, and when."""
+    kind = jax.devices()[0].device_kind
+    return {"date": str(datetime.date.today()), "device": kind, "machine": describe_machine(), "jax": jax.__version__}
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV as words; none if it does not exist."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Adds a row, so that what was measured outlives a kill."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row, lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def is_known(table: Sequence[dict[str, str]], case: dict[str, Any]) -> bool:
+    """Whether a case has been measured on this device."""
+    wanted = {name: str(value) for name, value in (case | {"device": where()["device"]}).items()}
+    return any(all(row[name] == value for name, value in wanted.items()) for row in table)
+
+
+def markdown(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> list[str]:
+    """Some columns of rows as a table."""
+    head = ["| " + " | ".join(name.replace("_", " ") for name in columns) + " |", "|" + " --- |" * len(columns)]
+    return head + ["| " + " | ".join(row[name] for name in columns) + " |" for row in rows]
