@@ -15,9 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.machine import describe_machine
-
-PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "bfloat16"}
-"""Of matrix products, as jax calls them."""
+from rgrl_jax.models.precision import matmul_precision
 
 
 class Program(NamedTuple):
@@ -39,7 +37,7 @@ class Program(NamedTuple):
 def build(function: Callable[..., Any], *arguments: Any, precision: str = "float32") -> Program:
     """Compiles a function for arguments."""
     start = time.perf_counter()
-    with jax.default_matmul_precision(PRECISIONS[precision]):
+    with matmul_precision(precision):
         compiled = jax.jit(function).lower(*arguments).compile()
     seconds = time.perf_counter() - start
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()

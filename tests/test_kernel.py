@@ -201,6 +201,8 @@ def test_lowers_for_cuda(name):
     model, how = CASES[name]
     given = *problem(model), WISHES
     run = functools.partial(by_kernel, model, interpret=False, **how)
+    if name == "gru":  # two agents
+        run, given = jax.vmap(run, in_axes=(None, None, None, 0, None)), (*given[:3], given[3][None], WISHES)
     assert "xla.gpu.triton" in jax.jit(run).trace(*given).lower(lowering_platforms=("cuda",)).as_text()
 
 

@@ -1,13 +1,17 @@
 """Settings of the control board against NumPy: losses, optimisers, weight decay, steps of the plan that count."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import tiny_config
 
 import rgrl_jax as rgrl
 from rgrl_jax import learning
 from rgrl_jax.algos.rgrl import acting as algo
+from rgrl_jax.algos.rgrl.parts import draw_members
 
 RNG = np.random.default_rng(0)
 PREDICTED, TARGET = RNG.uniform(-0.9, 0.9, (5, 3)), RNG.choice([-1.0, 1.0], (5, 3))
@@ -85,6 +89,20 @@ def test_step_weights():
     np.testing.assert_array_equal(algo.step_weights(config.replace(plan_loss_steps="last")), [0, 0, 0, 1])
     growing = algo.step_weights(config.replace(plan_loss_growth=1.1))
     np.testing.assert_allclose(growing, 1.1 ** np.arange(4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["float32", "tf32", "bf16"])
+def test_precision_reaches_every_product(name):
+    """Of planning, by XLA and by the kernel, and of learning; weights are drawn twice without, where nothing counts."""
+    shown = {"float32": "(Precision.HIGHEST, Precision.HIGHEST)", "tf32": "(Precision.HIGH, Precision.HIGH)"}
+    key = jax.random.key(0)
+    for kernel in ("off", "on"):
+        config = tiny_config(precision=name, plan_kernel=kernel, episodes=1, warmup_episodes=0)
+        drawn = str(jax.make_jaxpr(functools.partial(draw_members, config=config))(key)).count("dot_general[")
+        program = str(jax.make_jaxpr(functools.partial(rgrl.train, config=config))(key))
+        products = program.count("dot_general[") - 2 * drawn
+        assert products > 10 and ("pallas_call" in program) == (kernel == "on")
+        assert program.count(f"precision={shown.get(name, 'BF16_BF16_F32')}") == products
 
 
 def test_cross_entropy_needs_bits():

@@ -133,25 +133,26 @@ def working_memory(how: How, rows: int, horizon: int) -> dict[str, tuple[int, ..
         return (*lead, block_count(n), rows, block_size(n))
 
     d, state, reward, after = module.width, module.state_size, module.reward_size, horizon + 1
-    return {
+    shapes = {
         "moments": vector(module.action_size, 2, horizon),
         "action": vector(module.action_size, horizon),
         "feature": vector(d, after, layers + 1),
-        "cell": vector(d, after, layers),
         "sums": vector(d, horizon, layers, how.cell.sums),
         "state": vector(state, after),
-        "next": vector(d, after),
-        "reward": vector(reward, after),
+        "reward": vector(reward, horizon),
         "dx": vector(d),
         "dhidden": vector(d, layers),
-        "dcell": vector(d, layers),
         "dsums": vector(d, how.cell.sums),
         "dtoken": vector(d),
-        "dnext": vector(d),
         "dstate": vector(state),
         "dchange": vector(state),
         "dreward": vector(reward),
     }
+    if how.cell.has_cell_state:
+        shapes |= {"cell": vector(d, after, layers), "dcell": vector(d, layers)}
+    if module.reward_from == "state":
+        shapes |= {"next": vector(d, horizon), "dnext": vector(d)}
+    return shapes
 
 
 class Tile(NamedTuple):
@@ -268,7 +269,9 @@ class Tile(NamedTuple):
             work["reward"][t, j] = found
             return error + self._gap(t, j, found).sum(axis=1)
 
-        return jax.lax.fori_loop(0, work["dreward"].shape[0], reward, error)
+        error = jax.lax.fori_loop(0, work["dreward"].shape[0], reward, error)
+        self.wait()
+        return error
 
     def _gap(self, t: Array, j: Array, reward: Array) -> Array:
         """Errors of a block of predicted rewards, entry by entry, weighted."""

@@ -17,6 +17,7 @@ from rgrl_jax.encoding import SQUASHES, Codec, scale, straight_through
 from rgrl_jax.envs.gradients import unstopped
 from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.envs.spec import repeat_actions
+from rgrl_jax.models.precision import matmul_precision
 from rgrl_jax.planning import make_cem, make_mppi, make_plan_optimizer, plan, sample_plan, shooting, start_noise
 from rgrl_jax.planning.blocks import refusal, too_large
 from rgrl_jax.planning.kernel import descend_rows
@@ -51,7 +52,8 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
             return _explore(key, view, config, built.codec)
 
         def planned() -> tuple[Array, PyTree, PyTree]:
-            out, info = plan_rows(key, params, view, config, noise, built)
+            with matmul_precision(config.precision):
+                out, info = plan_rows(key, params, view, config, noise, built)
             steps = jnp.swapaxes(out.plan[:, : config.replan_every], 0, 1)
             memory = _shifted(out.latent, config.replan_every) if config.plan_warm_start else ()
             return jax.vmap(jax.vmap(built.codec.decode_action))(steps), info, memory

@@ -20,6 +20,7 @@ from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.learning import begin_learning, learn, learn_count, make_optimizer, remember
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
 from rgrl_jax.envs.spec import observed
+from rgrl_jax.models.precision import matmul_precision
 from rgrl_jax.rollout import Acting, Policy, Rollout, advance, begin, finish, rollout
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
@@ -139,7 +140,8 @@ def _learn(
     """Learns from the episode on top of the replay as it was ``before`` it; returns the state and the mean loss."""
     memory = remember(before, episode, config)
     count = learn_count(new_steps, _progress(state, config), config)
-    params, opt_state, memory, loss = learn(key, state.params, state.opt_state, memory, config, count)
+    with matmul_precision(config.precision):
+        params, opt_state, memory, loss = learn(key, state.params, state.opt_state, memory, config, count)
     return state.replace(params=params, opt_state=opt_state, replay=memory), loss
 
 

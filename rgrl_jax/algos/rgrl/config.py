@@ -17,6 +17,7 @@ from rgrl_jax.learning import LOSSES, OPTIMIZERS
 from rgrl_jax.models.base import factory
 from rgrl_jax.models.encoder import ENCODERS
 from rgrl_jax.models.frame import INITIALIZERS
+from rgrl_jax.models.precision import PRECISIONS
 from rgrl_jax.planning import COLORS, DISTANCES, PLAN_OPTIMIZERS
 from rgrl_jax.planning.blocks import refusal
 from rgrl_jax.replay import DEDUPE
@@ -72,6 +73,8 @@ class RGRLConfig(struct.PyTreeNode):
       residual: predict the change of the state instead of the state.
       reward_from: what rewards are read from: the network's feature, or the state it predicts and nothing else.
       unroll: model steps compiled into one loop body; best a divisor of the horizon, or the horizon itself.
+      precision: of matrix products in planning and learning: the device's default, all of float32, or rounded to tf32
+        or bf16 before they are added up in float32; a CPU always takes all.
       ensemble_size: members, m.
       history_length: steps before the present that a model reads, H.
       horizon: steps of a plan, T.
@@ -178,6 +181,7 @@ class RGRLConfig(struct.PyTreeNode):
     residual: bool = flag(True)
     reward_from: str = choice("feature", "state")
     unroll: int = integer(15, 1)
+    precision: str = choice(*PRECISIONS)
     ensemble_size: int = integer(5, 1, symbol="m")
     history_length: int = integer(0, symbol="H")
     horizon: int = integer(15, 1, symbol="t")
