@@ -93,7 +93,7 @@ def test_step_weights():
 
 @pytest.mark.parametrize("name", ["float32", "tf32", "bf16"])
 def test_precision_reaches_every_product(name):
-    """Of planning, by XLA and by the kernel, and of learning; weights are drawn twice without, where nothing counts."""
+    """Of planning, by XLA and by the kernel, and of learning; weights are drawn twice without it."""
     shown = {"float32": "(Precision.HIGHEST, Precision.HIGHEST)", "tf32": "(Precision.HIGH, Precision.HIGH)"}
     key = jax.random.key(0)
     for kernel in ("off", "on"):
