@@ -221,6 +221,7 @@ def test_default_folder(monkeypatch):
         "preset": "paper",
         "seed": 7,
         "seeds": 3,
+        "devices": "1",
         "chunk": 2,
         "early_stop": False,
         "eval_episodes": 5,
@@ -332,7 +333,15 @@ def toy_job(monkeypatch, tmp_path):
     monkeypatch.setitem(base._ALGORITHMS, ToyConfig, TOY)
 
     def train(config=None, overwrite=False, **options):
-        settings = {"preset": "none", "seed": 0, "seeds": 1, "chunk": 1, "early_stop": True, "eval_episodes": 2}
+        settings = {
+            "preset": "none",
+            "seed": 0,
+            "seeds": 1,
+            "devices": "1",
+            "chunk": 1,
+            "early_stop": True,
+            "eval_episodes": 2,
+        }
         config = ToyConfig() if config is None else config
         place = tmp_path / "toy"
         return jobs.train(Console(quiet=True), config, place, settings | options, overwrite=overwrite, start=0.0)
@@ -665,7 +674,19 @@ def test_help_shows_every_setting(rgrl_command):
     code, out, err = rgrl_command("train", "--help")
     assert (code, err) == (0, "")
     fields = {field.name for field in dataclasses.fields(rgrl.RGRLConfig)} - {"env_id"}
-    options = {"algo", "preset", "seed", "seeds", "out", "overwrite", "early_stop", "eval_episodes", "chunk", "json"}
+    options = {
+        "algo",
+        "preset",
+        "seed",
+        "seeds",
+        "devices",
+        "out",
+        "overwrite",
+        "early_stop",
+        "eval_episodes",
+        "chunk",
+        "json",
+    }
     for name in fields | options:
         flag = f"--{name.replace('_', '-')}"
         assert any(f"{flag}{end}" in out for end in (" ", ",", "\n")), flag
@@ -724,6 +745,7 @@ def test_train_defaults():
         "preset": "tuned",
         "seed": 0,
         "seeds": 1,
+        "devices": "1",
         "out": None,
         "overwrite": False,
         "early_stop": True,

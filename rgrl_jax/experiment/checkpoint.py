@@ -79,7 +79,9 @@ def load_run(folder: str | Path) -> LoadedRun:
 
 
 def _restore(folder: Path, wanted: dict[str, Any]) -> dict[str, jax.Array]:
-    """The arrays of the newest whole checkpoint, which must be those ``wanted``."""
+    """The arrays of the newest whole checkpoint, which must be those ``wanted``; all on one device."""
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    wanted = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here) for name, x in wanted.items()}
     with open_manager(folder) as manager:
         step = manager.latest_step()
         if step is None:

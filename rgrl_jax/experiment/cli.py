@@ -125,6 +125,7 @@ Attributes:
   preset: where the other settings come from; see rgrl list.
   seed: decides the whole run.
   seeds: runs trained in lockstep, of seeds seed, seed + 1, ...
+  devices: over how many devices the seeds are spread, a number that divides theirs, or all.
   out: the run folder; by default runs/ENV-PRESET-SEED, and for other algorithms than rgrl runs/ENV-ALGO-PRESET-SEED.
   overwrite: replace an earlier run in that folder.
   early_stop: stop once the goal of the environment is met over 10 noiseless episodes.
@@ -145,6 +146,7 @@ def train_type(config: Any, name: str) -> type:
         ("preset", str, name),
         ("seed", int, 0),
         ("seeds", int, 1),
+        ("devices", str, "1"),
         ("out", Path | None, None),
         ("overwrite", bool, False),
         ("early_stop", bool, True),
@@ -245,7 +247,8 @@ def _train(command: Any, console: Console, start: float) -> Any:
     place += "" if command.algo == "rgrl" else f"-{command.algo}"
     folder = command.out or Path("runs") / f"{place}-{command.preset}-{command.seed}"
     options = {
-        name: getattr(command, name) for name in ("preset", "seed", "seeds", "chunk", "early_stop", "eval_episodes")
+        name: getattr(command, name)
+        for name in ("preset", "seed", "seeds", "devices", "chunk", "early_stop", "eval_episodes")
     }
     return jobs.train(console, config, folder, options, overwrite=command.overwrite, start=start)
 

@@ -45,7 +45,7 @@ def train(
       console: where to tell what happens.
       config: the config.
       folder: the run folder.
-      options: preset, seed, seeds, chunk, early_stop, eval_episodes.
+      options: preset, seed, seeds, devices, chunk, early_stop, eval_episodes.
       overwrite: replace an earlier run in the folder.
       start: ``time.perf_counter()`` when the command began.
 
@@ -57,6 +57,9 @@ def train(
         if options[name] < 1:
             raise ValueError(f"{name} = {options[name]} must be at least 1")
     _check_seed(options["seed"], options["seeds"])
+    devices = _count_devices(options["devices"])
+    if options["seeds"] % devices:
+        raise ValueError(f"devices = {devices} must divide seeds = {options['seeds']}")
     config.validate()
     folders.create(folder, overwrite=overwrite)
     key = checkpoint.seed_keys(options["seed"], options["seeds"])
@@ -88,6 +91,7 @@ def _run(
     start: float,
 ) -> dict[str, Any]:
     meta = {name: options[name] for name in ("preset", "seed", "chunk", "early_stop", "eval_episodes")}
+    meta["devices"] = options.get("devices", "1")
     watcher = _Watcher()
     calls = [
         watcher,
@@ -99,7 +103,8 @@ def _run(
     several = f" x {options['seeds']} seeds" if options["seeds"] > 1 else ""
     console.print(f"{config.describe()}{several}", highlight=False, soft_wrap=True)
     console.print(f"on {_device()}, into {folder}", highlight=False, soft_wrap=True)
-    state, _ = run(key, config, state=state, chunk=options["chunk"], callbacks=calls)
+    devices = _count_devices(meta["devices"])
+    state, _ = run(key, config, state=state, chunk=options["chunk"], callbacks=calls, devices=devices)
     status = watcher.run
     spec = make_spec(config.env_id, config.max_steps)
     title = f"{config.env_id}, {options['preset']}"
@@ -235,6 +240,20 @@ def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: i
 def _check_seed(seed: int, seeds: int = 1) -> None:
     if not 0 <= seed <= 2**32 - seeds:
         raise ValueError(f"seed = {seed} must be in 0..{2**32 - seeds}")
+
+
+def _count_devices(word: str) -> int:
+    """``"all"`` or a number of devices.
+
+    Raises:
+      ValueError: it is neither, or more than there are.
+    """
+    known = jax.device_count()
+    if word == "all":
+        return known
+    if not word.isdecimal() or not 1 <= int(word) <= known:
+        raise ValueError(f"devices = {word!r} must be all or a number in 1..{known}")
+    return int(word)
 
 
 def _device() -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rgrl_jax import training
 from rgrl_jax.experiment import host
@@ -61,9 +62,8 @@ def make_trainer(state: Any, config: Any, num_episodes: int) -> Callable[[Any, A
     def advance(state: Any, config: Any) -> tuple[Any, Metrics]:
         return training.train(None, config, state, num_episodes)
 
-    program = jax.vmap(advance, in_axes=(0, None)) if batched else advance
     # The old state is not donated: it is what is left when the chunk fails or is interrupted.
-    return jax.jit(program).lower(state, config).compile()
+    return _compile(advance, state, config)
 
 
 def make_evaluator(key: Key, state: Any, config: Any, num_episodes: int) -> Callable[[Key, Any, Any], Array]:
@@ -87,14 +87,54 @@ def make_evaluator(key: Key, state: Any, config: Any, num_episodes: int) -> Call
         one_key, one = _first((key, state)) if batched else (key, state)
         host.compile_playing(one_key, one, config, num_episodes)
         return _in_turn(returns) if batched else returns
-    program = jax.vmap(returns, in_axes=(0, 0, None)) if batched else returns
-    return jax.jit(program).lower(key, state, config).compile()
+    return _compile(returns, key, state, config)
 
 
 def evaluation_keys(state: Any) -> Key:
     """`rgrl_jax.evaluation_key` of one run, or those ``[N]`` of several."""
     draw = training.evaluation_key
     return (jax.vmap(draw) if state.episode.ndim else draw)(state)
+
+
+def spread(state: Any, devices: int) -> Any:
+    """A state of seeds ``[N, ...]`` with equally many of them on each device; what it is trained and evaluated by
+    then runs there too.
+
+    Raises:
+      ValueError: there are not so many devices, or seeds do not divide evenly, or there is no axis of seeds.
+    """
+    if not 1 <= devices <= jax.device_count():
+        raise ValueError(f"devices = {devices} must be in 1..{jax.device_count()}")
+    seeds = state.episode.shape[0] if state.episode.ndim else 1
+    if seeds % devices:
+        raise ValueError(f"devices = {devices} must divide the number of seeds, {seeds}")
+    if devices == 1:
+        return state
+    mesh = jax.make_mesh((devices,), ("seeds",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+    return jax.device_put(state, NamedSharding(mesh, PartitionSpec("seeds")))
+
+
+def _compile(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """Compiles a function of a state and a config, the last two arguments, mapped over seeds if the state has any.
+
+    Where seeds are spread over devices, each runs the program of one device on its own: nothing is left to partition.
+    """
+    *mapped, config = arguments
+    sharding = mapped[-1].episode.sharding
+    if not mapped[-1].episode.ndim:
+        return jax.jit(function).lower(*arguments).compile()
+    program = jax.vmap(function, in_axes=(*(0 for _ in mapped), None))
+    if len(sharding.device_set) == 1:
+        return jax.jit(program).lower(*arguments).compile()
+    specs = (*(sharding.spec for _ in mapped), PartitionSpec())
+    spread_out = jax.shard_map(program, mesh=sharding.mesh, in_specs=specs, out_specs=sharding.spec, check_vma=False)
+    compiled = jax.jit(spread_out).lower(*jax.device_put(mapped, sharding), config).compile()
+
+    def run(*arguments: Any) -> Any:
+        *mapped, config = arguments
+        return compiled(*jax.device_put(mapped, sharding), config)  # what is empty comes back anywhere
+
+    return run
 
 
 def _first(tree: Any) -> Any:

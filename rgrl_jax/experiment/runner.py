@@ -14,7 +14,7 @@ import numpy as np
 
 from rgrl_jax import training
 from rgrl_jax.experiment.callbacks import Callback
-from rgrl_jax.experiment.programs import make_trainer
+from rgrl_jax.experiment.programs import make_trainer, spread
 from rgrl_jax.types import Key, Metrics
 
 _WATCHED = ("episode_return", "model_loss", "plan_loss", "plan_movement")
@@ -63,6 +63,7 @@ def run(
     state: Any | None = None,
     chunk: int = 1,
     callbacks: Sequence[Callback] = (),
+    devices: int = 1,
 ) -> tuple[Any, Metrics]:
     """Trains in chunks until ``config.episodes``; the numbers are those of `train`.
 
@@ -75,6 +76,7 @@ def run(
       state: where to continue; None starts anew.
       chunk: episodes per compiled program; between chunks the callbacks see the run. It changes no number.
       callbacks: called in order.
+      devices: over how many the seeds are spread; divides their number.
 
     Returns:
       The last state, and `Metrics` of what was trained now as NumPy arrays ``[episodes]`` or ``[N, episodes]``.
@@ -87,6 +89,8 @@ def run(
     if chunk < 1:
         raise ValueError(f"chunk = {chunk} must be at least 1")
     status = _begin(key, config, state)
+    if devices != 1:
+        status.state = spread(status.state, devices)
     if status.episode >= status.planned:
         raise ValueError(f"episodes = {status.planned} must be more than the {status.episode} already trained")
     history: list[Metrics] = []
