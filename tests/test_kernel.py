@@ -159,7 +159,7 @@ def test_on_a_gpu_it_is_used_where_it_fits(monkeypatch):
         ({"width": 768, "layers": 3}, False),
         ({"plan_kernel": "off"}, False),
     ):
-        config = tiny_config(**changes)
+        config = tiny_config(**({"plan_kernel": "auto"} | changes))
         assert acting.uses_kernel(config, parts(config)) is used
 
 

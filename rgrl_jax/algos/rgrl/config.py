@@ -103,7 +103,8 @@ class RGRLConfig(struct.PyTreeNode):
         what members agree on, below 0 they look for what they do not.
       plan_accept: take every step, or only those that make the error smaller.
       plan_kernel: descend all plans in one GPU kernel: auto where there is a GPU and the kernel knows model and
-        settings, which on insists on (without a GPU it is interpreted, slowly); off leaves planning to XLA.
+        settings, which on insists on (without a GPU it is interpreted, slowly); off leaves planning to XLA, until the
+        kernel has run on a GPU.
       plan_warm_start: start from the rest of the last plan plus noise, instead of noise alone.
       plan_noise: half-width of the uniform noise a plan starts from, sigma.
       plan_noise_law: uniform in -sigma..sigma, or normal with deviation sigma.
@@ -204,7 +205,7 @@ class RGRLConfig(struct.PyTreeNode):
     plan_members: str = choice("sample", "mean")
     plan_disagreement: float = number(0.0, -100.0, 100.0)
     plan_accept: str = choice("always", "better")
-    plan_kernel: str = choice("auto", "off", "on")
+    plan_kernel: str = choice("off", "auto", "on")
     plan_warm_start: bool = flag(False)
     plan_noise: float = number(0.05, symbol="σ")
     plan_noise_law: str = choice("uniform", "normal")
