@@ -67,6 +67,31 @@ _CONTINUOUS_CAR: dict[str, Any] = {
     "reset": "turn",
 }
 
+# Chance finds the goal once in nine episodes, novelty more often from then on. Rewards to come show the way from where
+# a plan of 12 steps cannot reach it.
+_DOORKEY: dict[str, Any] = {
+    "episodes": 120,
+    "warmup_episodes": 15,
+    "epsilon": 0.2,
+    "novelty": True,
+    "plan_novelty": 0.3,
+    "reward_scale": "seen",
+    "reward_discount": 0.9,
+    "reward_from": "state",
+    "absorbing_reward": "last",
+    "model": "mlp",
+    "width": 128,
+    "teacher_forcing": True,
+    "ensemble_size": 3,
+    "horizon": 12,
+    "plan_iterations": 6,
+    "plan_starts": 16,
+    "plan_judged": "executed",
+    "plan_noise": 1.0,
+    "learning_rate": 2e-3,
+    "learning_rate_end": 0.1,
+}
+
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {
         "CartPole-v1": _PAPER | {"max_steps": 1000, "width": 750, "heads": 10, "history_length": 10, "horizon": 15},
@@ -136,7 +161,26 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "plan_noise": 1.0,
             "warmup_episodes": 3,
         },
-        "FrozenLake-misc": {},
+        # On ice a plan of fixed actions is worth little: the model predicts what one action leads to in the end.
+        "FrozenLake-misc": {
+            "episodes": 500,
+            "warmup_episodes": 40,
+            "epsilon": 0.1,
+            "reward_discount": 0.99,
+            "absorbing_reward": "last",
+            "model": "mlp",
+            "width": 64,
+            "teacher_forcing": True,
+            "ensemble_size": 3,
+            "horizon": 1,
+            "unroll": 1,
+            "plan_iterations": 3,
+            "plan_starts": 16,
+            "plan_judged": "executed",
+            "plan_noise": 1.0,
+            "replay": "balanced",
+            "learn_iterations": 60,
+        },
         # Novelty of the very next states finds the goal; kept past the end, its reward makes plans hurry there. Many
         # starts, compared as they will be executed: most descents end between two actions.
         "FrozenLake-deterministic": {
@@ -170,10 +214,30 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "learning_rate": 2e-3,
             "learn_batch": 32,
         },
-        "Breakout-MinAtar": {"encoder": "conv"},
+        "Breakout-MinAtar": {
+            "max_steps": 300,
+            "episodes": 80,
+            "epsilon": 0.05,
+            "reward_scale": "seen",
+            "reward_discount": 0.9,
+            "reward_from": "state",
+            "model": "mlp",
+            "encoder": "conv",
+            "width": 64,
+            "teacher_forcing": True,
+            "ensemble_size": 2,
+            "horizon": 6,
+            "plan_iterations": 4,
+            "plan_starts": 4,
+            "plan_judged": "executed",
+            "plan_noise": 1.0,
+            "learning_rate": 2e-3,
+            "learn_batch": 32,
+            "learn_iterations": 50,
+        },
         "Blackjack-v1": {},
-        "DoorKey-5x5": {},
-        "DoorKey-5x5-full": {},
+        "DoorKey-5x5": _DOORKEY | {"plan_starts": 8, "learn_batch": 32},
+        "DoorKey-5x5-full": _DOORKEY,
         "gymnasium:LunarLander-v3": {},
     },
 }
