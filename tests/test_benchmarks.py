@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 import rgrl_jax as rgrl
-from benchmarks import figure2, learning, report, settings
+from benchmarks import figure2, learning, neuron_ddpg, report, settings, unit_teams
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +164,47 @@ def test_rivals_have_the_same_budget_and_ablations_fit(env_id):
             assert 0.9 * budget <= settings.evaluations(changed) <= budget
         elif name != "tuned":
             assert changed != config
+
+
+def test_teams_of_units_are_measured_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(unit_teams, "PUBLISHED", {("reinforce", "Multiplexer-4"): (0.5, 0.1)})
+    small = {"hidden": (3, 2), "episodes": 2, "episodes_per_row": 5}
+    made = unit_teams.make_config("reinforce", "Multiplexer-4").replace(**small)
+    monkeypatch.setattr(unit_teams, "make_config", lambda *given: made)
+    monkeypatch.setattr("sys.argv", ["unit_teams", "--seeds", "2", "--out", str(tmp_path)])
+    unit_teams.main()
+    before = (tmp_path / "runs.csv").read_text()
+    unit_teams.main()
+    assert (tmp_path / "runs.csv").read_text() == before
+    rows = report.read_rows(tmp_path / "runs.csv")
+    assert [(row["seed"], row["episodes"], row["env_steps"]) for row in rows] == [(0, 10, 10), (1, 10, 10)]
+    mean = np.mean([row["mean_return"] for row in rows])
+    assert f"{mean:.2f} (" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "Multiplexer-4.png").stat().st_size > 5_000
+
+
+def test_neurons_are_measured_once(tmp_path, monkeypatch):
+    for name, value in {"POINTS": 2, "EPISODES": 2, "OBSERVATIONS": 6, "STEPS": {"Pendulum-v1": 4000}}.items():
+        monkeypatch.setattr(neuron_ddpg, name, value)
+    small = {
+        "hidden": (4,),
+        "critic_hidden": (4,),
+        "neuron_hidden": (3,),
+        "max_steps": 15,
+        "batch": 4,
+        "warmup_steps": 5,
+    }
+    monkeypatch.setattr(
+        neuron_ddpg, "METHODS", {"outputs": {"algo": "neuron_ddpg", "compare": True, "replay_capacity": 60} | small}
+    )
+    arguments = ["--seeds", "2", "--out", str(tmp_path)]
+    for command in ("learn", "learn", "report"):
+        monkeypatch.setattr("sys.argv", ["neuron_ddpg", command, *arguments])
+        neuron_ddpg.main()
+    rows = report.read_rows(tmp_path / "returns.csv")
+    assert [(row["seed"], row["env_steps"]) for row in rows] == [(0, 30), (1, 30), (0, 60), (1, 60)]  # four episodes
+    similar = report.read_rows(tmp_path / "similarity.csv")
+    assert len(similar) == 2 * 2 * 2  # points, seeds, and the control
+    assert all(-1 <= row["gradient_cosine"] <= 1 for row in similar)
+    last = np.mean([row["eval_return"] for row in rows[2:]])
+    assert f"| {last:.1f} (" in (tmp_path / "README.md").read_text()
