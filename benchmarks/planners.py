@@ -15,6 +15,7 @@ import argparse
 import csv
 import datetime
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -25,36 +26,40 @@ from benchmarks.settings import evaluations
 
 RESULTS = Path(__file__).parent / "results"
 COLUMNS = ("run", "setting", "budget", "mean_return", "min_return", "plan_movement")
-SETTINGS = {
-    "gradient": {"plan_iterations": 15},
-    "gradient, softmax actions": {"plan_iterations": 15, "squash": "softmax"},
-    "gradient, straight-through actions": {"plan_iterations": 15, "squash": "straight_through"},
-    "gradient, mean of all 5 members": {"plan_iterations": 3, "plan_members": "mean"},
-    "gradient, mean of members and disagreement": {
-        "plan_iterations": 3,
-        "plan_members": "mean",
-        "plan_disagreement": 1.0,
-    },
-    "gradient, normalized": {"plan_iterations": 15, "plan_optimizer": "normalized"},
-    "gradient, plain descent with beta 0.1": {"plan_iterations": 15, "plan_optimizer": "sgd", "plan_lr": 0.1},
-    "gradient, only better steps": {"plan_iterations": 10, "plan_accept": "better"},
-    "gradient, warm start": {"plan_iterations": 15, "plan_warm_start": True},
-    "gradient, 5 starts": {"plan_iterations": 3, "plan_starts": 5},
-    "gradient, 5 red starts": {"plan_iterations": 3, "plan_starts": 5, "plan_noise_color": "red"},
-    "shooting": {"planner": "shooting", "plan_iterations": 1, "plan_samples": 30},
-    "shooting, all 5 members": {
-        "planner": "shooting",
-        "plan_iterations": 1,
-        "plan_samples": 6,
-        "plan_members": "mean",
-    },
-    "cem": {"planner": "cem", "plan_iterations": 3, "plan_samples": 10, "plan_elites": 3},
-    "mppi": {"planner": "mppi", "plan_iterations": 3, "plan_samples": 10},
-    "gradient, tenfold": {"plan_iterations": 150},
-    "shooting, tenfold": {"planner": "shooting", "plan_iterations": 1, "plan_samples": 300},
-    "cem, tenfold": {"planner": "cem", "plan_iterations": 5, "plan_samples": 60, "plan_elites": 6},
-    "mppi, tenfold": {"planner": "mppi", "plan_iterations": 5, "plan_samples": 60},
-}
+
+
+def make_settings(members: int) -> dict[str, dict[str, Any]]:
+    """What is compared, as overrides by name; mean plans ask all ``members``, and so make fewer steps."""
+    return {
+        "gradient": {"plan_iterations": 15},
+        "gradient, softmax actions": {"plan_iterations": 15, "squash": "softmax"},
+        "gradient, straight-through actions": {"plan_iterations": 15, "squash": "straight_through"},
+        "gradient, mean of all members": {"plan_iterations": 15 // members, "plan_members": "mean"},
+        "gradient, mean of members and disagreement": {
+            "plan_iterations": 15 // members,
+            "plan_members": "mean",
+            "plan_disagreement": 1.0,
+        },
+        "gradient, normalized": {"plan_iterations": 15, "plan_optimizer": "normalized"},
+        "gradient, plain descent with beta 0.1": {"plan_iterations": 15, "plan_optimizer": "sgd", "plan_lr": 0.1},
+        "gradient, only better steps": {"plan_iterations": 10, "plan_accept": "better"},
+        "gradient, warm start": {"plan_iterations": 15, "plan_warm_start": True},
+        "gradient, 5 starts": {"plan_iterations": 3, "plan_starts": 5},
+        "gradient, 5 red starts": {"plan_iterations": 3, "plan_starts": 5, "plan_noise_color": "red"},
+        "shooting": {"planner": "shooting", "plan_iterations": 1, "plan_samples": 30},
+        "shooting, mean of all members": {
+            "planner": "shooting",
+            "plan_iterations": 1,
+            "plan_samples": 30 // members,
+            "plan_members": "mean",
+        },
+        "cem": {"planner": "cem", "plan_iterations": 3, "plan_samples": 10, "plan_elites": 3},
+        "mppi": {"planner": "mppi", "plan_iterations": 3, "plan_samples": 10},
+        "gradient, tenfold": {"plan_iterations": 150},
+        "shooting, tenfold": {"planner": "shooting", "plan_iterations": 1, "plan_samples": 300},
+        "cem, tenfold": {"planner": "cem", "plan_iterations": 5, "plan_samples": 60, "plan_elites": 6},
+        "mppi, tenfold": {"planner": "mppi", "plan_iterations": 5, "plan_samples": 60},
+    }
 
 
 def write_table(path: Path, rows: list[dict], episodes: int) -> None:
@@ -88,7 +93,8 @@ def main() -> None:
     arguments = parser.parse_args()
     loaded = {run.name: rgrl.load_run(run) for run in arguments.runs}
     rows = []
-    for name, overrides in SETTINGS.items():
+    members = min(config.ensemble_size for config, _, _ in loaded.values())
+    for name, overrides in make_settings(members).items():
         play = jax.jit(rgrl.play, static_argnums=3)
         for run, (config, state, _) in loaded.items():
             setting = config.replace(**({"plan_starts": 1} | overrides))
