@@ -178,20 +178,36 @@ def machines(folder: Path) -> list[str]:
 
 
 def plot_curves(found: dict[str, list[dict[str, Any]]], title: str, goal: float | None, path: Path) -> None:
-    """Evaluation returns of settings over episodes and over environment steps: IQM over seeds with its interval."""
+    """Evaluation returns of settings over episodes and over environment steps: IQM over seeds with its interval.
+
+    What was evaluated once did not learn, and is a level line. Axes are logarithmic where one setting is run for more
+    than ten times as long as another.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.0, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
+    ends: dict[str, list[float]] = {"episode": [], "env_steps": []}
     for i, (setting, rows) in enumerate(found.items()):
         returns = curves(rows, "eval_return")
         episodes, steps = (np.median(curves(rows, column), axis=0) for column in ("episode", "env_steps"))
         style = {"color": COLORS[i % len(COLORS)], "linestyle": "-" if i < len(COLORS) else "--"}
-        for axis, x in ((left, episodes), (right, steps)):
-            rgrl.draw_band(axis, x, returns, label=f"{setting} ({len(returns)} seeds)", **style)
-    for axis, label in ((left, "training episode"), (right, "environment steps (median over seeds)")):
+        label = f"{setting} ({len(returns)} seeds)"
+        if returns.shape[1] == 1:
+            for axis in (left, right):
+                axis.axhline(rgrl.iqm(returns[:, 0]), linewidth=1, label=label, **style)
+            continue
+        for axis, name, x in ((left, "episode", episodes), (right, "env_steps", steps)):
+            rgrl.draw_band(axis, x, returns, label=label, **style)
+            ends[name].append(x[-1])
+    for axis, name, label in (
+        (left, "episode", "training episode"),
+        (right, "env_steps", "environment steps (median over seeds)"),
+    ):
+        if ends[name] and max(ends[name]) > 10 * min(ends[name]):
+            axis.set_xscale("log")
         if goal is not None:
             axis.axhline(goal, color="0.3", linestyle=":", linewidth=1)
         axis.set_xlabel(label)
