@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from test_ddpg import IMPROVE, INIT, SMALL, batch_of, small
 from test_probes import register_probes
-from tiny import assert_same, says
+from tiny import assert_same, register_hosted, says
 
 import rgrl_jax as rgrl
 from rgrl_jax.algos import ddpg
@@ -157,33 +157,9 @@ def test_frozen_agents_play_without_noise():
     np.testing.assert_allclose(episode.action[2], 2.0 * said[:, 0], rtol=1e-4, atol=1e-5)
 
 
-class OnHost:
-    """The pendulum, one step after the other."""
-
-    def __init__(self):
-        spec = rgrl.make_spec("Pendulum-v1", 6)
-        self.start, self.move = jax.jit(spec.reset), jax.jit(spec.step)
-
-    def reset(self, key):
-        """Begins."""
-        obs, self.state = self.start(key)
-        return np.asarray(obs)
-
-    def step(self, action):
-        """Goes on; nothing in it is left to chance."""
-        obs, self.state, reward, terminated, truncated = self.move(KEY, self.state, action)
-        return np.asarray(obs), float(reward), bool(terminated), bool(truncated)
-
-    def close(self):
-        """Nothing to let go of."""
-
-
 def test_an_environment_on_the_host_teaches_the_same(monkeypatch):
     """Stepped there, against the compiled program."""
-    pendulum = rgrl.make_spec("Pendulum-v1", 6)
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
-    spaces = {name: getattr(pendulum, name) for name in ("observation", "action", "reward_range", "return_range")}
-    rgrl.register_env("Hosted", lambda limit: rgrl.host_spec("Hosted", lambda drawn: OnHost(), max_steps=6, **spaces))
+    register_hosted(monkeypatch, "Pendulum-v1", 6)
     config, (state, metrics) = small(), ran()
     found, rows = rgrl.run(KEY, config.replace(env_id="Hosted"))
     np.testing.assert_allclose(rows.episode_return, metrics.episode_return, rtol=1e-4)

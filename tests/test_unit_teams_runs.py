@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import assert_same, says
+from tiny import assert_same, register_hosted, says
 
 import rgrl_jax as rgrl
 from rgrl_jax.algos import unit_teams
@@ -308,33 +308,9 @@ def test_frozen_agents_play_and_stay_as_they_are():
     assert set(actions) == {0, 1}  # its units go on drawing
 
 
-class OnHost:
-    """CartPole, one step after the other."""
-
-    def __init__(self):
-        spec = rgrl.make_spec("CartPole-v1", 6)
-        self.start, self.move = jax.jit(spec.reset), jax.jit(spec.step)
-
-    def reset(self, key):
-        """Begins."""
-        obs, self.state = self.start(key)
-        return np.asarray(obs)
-
-    def step(self, action):
-        """Goes on; nothing in CartPole is left to chance."""
-        obs, self.state, reward, terminated, truncated = self.move(KEY, self.state, action)
-        return np.asarray(obs), float(reward), bool(terminated), bool(truncated)
-
-    def close(self):
-        """Nothing to let go of."""
-
-
 def test_an_environment_on_the_host_teaches_the_same(monkeypatch):
     """Two environments side by side, stepped there, against the compiled program."""
-    cartpole = rgrl.make_spec("CartPole-v1", 6)
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
-    spaces = {name: getattr(cartpole, name) for name in ("observation", "action", "reward_range", "return_range")}
-    rgrl.register_env("Hosted", lambda limit: rgrl.host_spec("Hosted", lambda drawn: OnHost(), max_steps=6, **spaces))
+    register_hosted(monkeypatch, "CartPole-v1", 6)
     config = small(num_envs=2)
     state, metrics = TRAIN(KEY, config)
     found, rows = rgrl.run(KEY, config.replace(env_id="Hosted"))

@@ -14,6 +14,7 @@ from flax import struct
 
 import rgrl_jax as rgrl
 from rgrl_jax.algos import config as fields
+from rgrl_jax.envs import registry
 from rgrl_jax.models.frame import Frame, FrameModel
 from rgrl_jax.models.recurrent import Recurrent
 
@@ -212,3 +213,36 @@ def toy_play(key, state, config, num_episodes):
 
 
 TOY = ("toy", rgrl.Algorithm(toy_init, toy_step, toy_play, ToyConfig.describe))
+
+
+class OnHost:
+    """An environment in which nothing after the start is left to chance, one step after the other."""
+
+    def __init__(self, env_id, max_steps):
+        spec = rgrl.make_spec(env_id, max_steps)
+        self.start, self.move = jax.jit(spec.reset), jax.jit(spec.step)
+
+    def reset(self, key):
+        """Begins."""
+        obs, self.state = self.start(key)
+        return np.asarray(obs)
+
+    def step(self, action):
+        """Goes on."""
+        obs, self.state, reward, terminated, truncated = self.move(jax.random.key(0), self.state, action)
+        return np.asarray(obs), float(reward), bool(terminated), bool(truncated)
+
+    def close(self):
+        """Nothing to let go of."""
+
+
+def register_hosted(monkeypatch, env_id, max_steps):
+    """Registers ``Hosted``, the same environment stepped on the host, until the test ends."""
+    spec = rgrl.make_spec(env_id, max_steps)
+    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
+    spaces = {name: getattr(spec, name) for name in ("observation", "action", "reward_range", "return_range")}
+
+    def make(limit):
+        return rgrl.host_spec("Hosted", lambda drawn: OnHost(env_id, max_steps), max_steps=max_steps, **spaces)
+
+    rgrl.register_env("Hosted", make)
