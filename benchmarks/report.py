@@ -14,9 +14,9 @@ import numpy as np
 import rgrl_jax as rgrl
 
 COLUMNS = ("environment", "setting", "seed", "episode", "env_steps", "episode_return", "eval_return", "seconds")
-_TYPES: dict[str, Callable[[str], Any]] = dict.fromkeys(("environment", "setting", "method"), str) | dict.fromkeys(
-    ("seed", "episode", "episodes", "env_steps"), int
-)
+_TYPES: dict[str, Callable[[str], Any]] = dict.fromkeys(
+    ("environment", "setting", "method", "boxes", "rule"), str
+) | dict.fromkeys(("seed", "episode", "episodes", "env_steps", "size", "ensemble_size", "boards", "solved"), int)
 PUBLISHED = Path(__file__).parent / "results" / "published.csv"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")  # Okabe and Ito's
 
