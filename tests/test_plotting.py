@@ -72,6 +72,18 @@ def test_one_line_per_seed(tmp_path, seeds, goal):
     assert figure.get_suptitle() == "a title"
 
 
+def test_nothing_is_drawn_before_the_first_update():
+    """An algorithm that only gathers at first has no loss then, and its only loss so far is a dot."""
+
+    def late(values):
+        return np.where(np.arange(9) == 8, values, 0.0)
+
+    axis = rgrl.plot_learning(metrics(1, model_loss=late, plan_loss=np.zeros_like)).axes[1]
+    (line,) = lines(axis)
+    assert np.isnan(line.get_ydata()[:8]).all() and np.isfinite(line.get_ydata()[8])
+    assert line.get_marker() == "o"
+
+
 @pytest.mark.parametrize("seeds", [None, 2, 5])
 @pytest.mark.parametrize("suffix, kind", [("png", "PNG"), ("jpg", "JPEG")])
 def test_the_file_is_an_image(tmp_path, seeds, suffix, kind):

@@ -55,10 +55,9 @@ class Progress(Callback):
     def after_chunk(self, run: Run) -> None:
         """Moves the bar."""
         last = jax.tree.map(lambda x: np.mean(x[:, -1]), run.chunk)
-        description = (
-            f"return {last.episode_return:7.1f}  loss {last.model_loss:.4f}  plan loss {last.plan_loss:.3f}  "
-            f"noise {last.plan_noise:.3f}"
-        )
+        description = f"return {last.episode_return:7.1f}  loss {last.model_loss:.4f}"
+        if last.plan_loss:
+            description += f"  plan loss {last.plan_loss:.3f}  noise {last.plan_noise:.3f}"
         self.bar.update(self.task, completed=run.episode, description=description)
 
     def end(self, run: Run) -> None:

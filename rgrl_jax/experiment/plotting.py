@@ -41,7 +41,7 @@ def plot_learning(
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(panels), 1, sharex=True, height_ratios=[2, 1, 1][: len(panels)])
     for axis, (name, color) in zip(axes, panels, strict=True):
-        _lines(axis, metrics, name, color, mask=name == "plan_loss")
+        _lines(axis, metrics, name, color, mask=name != "episode_return")
         axis.set_ylabel(name.replace("_", " "))
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
@@ -62,10 +62,10 @@ def plot_learning(
 def _lines(axis: Any, metrics: Any, name: str, color: str, *, mask: bool) -> None:
     """One line per seed, and the interquartile mean with its interval where there are three or more."""
     values = np.atleast_2d(np.asarray(getattr(metrics, name), np.float64))
-    if mask:  # nothing was planned in warm-up episodes
+    if mask:  # nothing was learnt or planned in these episodes
         values = np.where(values == 0, np.nan, values)
     x = np.atleast_2d(metrics.episode)[0]
-    alone, marker = len(values) < 3, "o" if len(x) == 1 else None
+    alone, marker = len(values) < 3, "o" if np.isfinite(values).sum(axis=1).max() <= 1 else None
     for i, row in enumerate(values):
         label = "each seed" if i == 0 and len(values) > 1 else None
         axis.plot(
