@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Adds whole seeds in one write, so that a kill leaves no half of one."""
-    head = [] if path.exists() else [",".join(rows[0])]
-    lines = head + [",".join(str(value) for value in row.values()) for row in rows]
+    """Adds rows, a whole seed for instance, in one write, so that a kill leaves no half of it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    if not path.exists():
+        writer.writeheader()
+    writer.writerows(rows)
     with path.open("ab") as file:
-        file.write(("\n".join(lines) + "\n").encode())
+        file.write(text.getvalue().encode())
         os.fsync(file.fileno())
 
 
@@ -123,14 +127,14 @@ def write_report(out: Path) -> None:
         env_id = next(iter(found.values()))[0]["environment"]
         goal = goal_of(env_id)
         lines += [f"## {env_id}" + ("" if goal is None else f", goal {goal:g}"), ""]
-        lines += _table(TABLE[1:], [summarise(rows) for rows in found.values()])
+        lines += markdown(TABLE[1:], [summarise(rows) for rows in found.values()])
         lines += published(env_id)
         plot_curves(found, env_id, goal, folder / "curves.png")
         lines += ["", f"![{env_id}]({folder.name}/curves.png)", "", *machines(folder), ""]
     (out / "README.md").write_text("\n".join(lines))
 
 
-def _table(names: tuple[str, ...], rows: list[dict[str, str]]) -> list[str]:
+def markdown(names: Sequence[str], rows: Sequence[dict[str, str]]) -> list[str]:
     """A Markdown table of some columns."""
     head = ["| " + " | ".join(name.strip().replace("_", " ") for name in names) + " |", "|" + " --- |" * len(names)]
     return head + ["| " + " | ".join(row[name] for name in names) + " |" for row in rows]
@@ -144,7 +148,7 @@ def tuned_table(out: Path) -> list[str]:
         summarise(own) | {"goal": "-" if goal is None else f"{goal:g}"}
         for own, goal in zip(found, goals, strict=True)
     ]
-    return _table(("environment", "goal", *TABLE[2:]), rows)
+    return markdown(("environment", "goal", *TABLE[2:]), rows)
 
 
 def published(env_id: str) -> list[str]:
@@ -154,7 +158,7 @@ def published(env_id: str) -> list[str]:
     if not rows:
         return []
     shown = [row | {"env_steps": f"{int(row['env_steps']):,}"} for row in rows]
-    return ["", "Published elsewhere:", "", *_table(("agent", "env_steps", "episode_return", "source"), shown)]
+    return ["", "Published elsewhere:", "", *markdown(("agent", "env_steps", "episode_return", "source"), shown)]
 
 
 MARKS = ("<!-- learning: made by `python -m benchmarks.learning` -->", "<!-- /learning -->")

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 import rgrl_jax as rgrl
-from benchmarks import timing
+from benchmarks import report, timing
 from benchmarks.throughput import ENV, filled
 from rgrl_jax.algos import rgrl as algo
 
@@ -133,7 +133,7 @@ def main(words: list[str] | None = None, changes: dict[str, Any] | None = None) 
             case = {"lever": name, "value": value}
             if not timing.is_known(timing.read_table(path), case):
                 found = measure(LEVERS[name], value, changes or {}, arguments.seconds)
-                timing.append_row(path, timing.where() | case | found)
+                report.append_rows(path, [timing.where() | case | found])
                 print(case, found, flush=True)
     write_report(arguments.out)
 

@@ -21,8 +21,7 @@ import jax
 import jax.numpy as jnp
 
 import rgrl_jax as rgrl
-from benchmarks import timing
-from benchmarks.report import COLORS
+from benchmarks import report, timing
 from rgrl_jax.algos import rgrl as algo
 from rgrl_jax.algos.rgrl.acting import uses_kernel
 from rgrl_jax.algos.rgrl.learning import remember
@@ -186,7 +185,7 @@ def run_cases(arguments: argparse.Namespace, out: Path) -> None:
 def write_row(path: Path, case: dict[str, Any], found: dict[str, Any], best: dict[str, Any]) -> None:
     """Adds what was found of a case to a table."""
     if found:
-        timing.append_row(path, timing.where() | case | found | best)
+        report.append_rows(path, [timing.where() | case | found | best])
     print(case, found or "left out, too large", flush=True)
 
 
@@ -199,8 +198,8 @@ def write_report(out: Path) -> None:
         lines += ["Nothing was measured on a GPU or TPU; the planning kernel has not run on one.", ""]
     for about in dict.fromkeys((row["device"], row["machine"], row["jax"]) for row in planning):
         own = [[row for row in rows if row["device"] == about[0]] for rows in (planning, learning)]
-        lines += [f"## {about[0]}", "", f"{about[1]}; jax {about[2]}", "", *timing.markdown(own[0], PLANNING), ""]
-        lines += [*timing.markdown(own[1], LEARNING), ""]
+        lines += [f"## {about[0]}", "", f"{about[1]}; jax {about[2]}", "", *report.markdown(PLANNING, own[0]), ""]
+        lines += [*report.markdown(LEARNING, own[1]), ""]
     if planning:
         plot_roofline(planning, out / "roofline.png")
         lines += ["![operations per second: attained, and at best](roofline.png)", ""]
@@ -221,7 +220,13 @@ def plot_roofline(rows: list[dict[str, str]], path: Path) -> None:
             line = sorted((r for r in own if (r["model"], r["size"]) == (model, size)), key=lambda r: int(r["rows"]))
             attained = [float(r["env_steps_per_second"]) * float(r["flops_per_env_step"]) for r in line]
             label = f"{model}, {size}"
-            axis.loglog([int(r["rows"]) for r in line], attained, "o-", color=COLORS[i % len(COLORS)], label=label)
+            axis.loglog(
+                [int(r["rows"]) for r in line],
+                attained,
+                "o-",
+                color=report.COLORS[i % len(report.COLORS)],
+                label=label,
+            )
         count = [1, *sorted({int(row["rows"]) for row in own}), 8192]
         width = 2 if group[1] == "bf16" else 4
         roof = [

@@ -94,26 +94,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Adds a row, so that what was measured outlives a kill."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def is_known(table: Sequence[dict[str, str]], case: dict[str, Any]) -> bool:
     """Whether a case has been measured on this device."""
     wanted = {name: str(value) for name, value in (case | {"device": where()["device"]}).items()}
     return any(all(row[name] == value for name, value in wanted.items()) for row in table)
-
-
-def markdown(rows: Sequence[dict[str, str]], columns: Sequence[str]) -> list[str]:
-    """Some columns of rows as a table."""
-    head = ["| " + " | ".join(name.replace("_", " ") for name in columns) + " |", "|" + " --- |" * len(columns)]
-    return head + ["| " + " | ".join(row[name] for name in columns) + " |" for row in rows]

@@ -67,8 +67,8 @@ _CONTINUOUS_CAR: dict[str, Any] = {
     "reset": "turn",
 }
 
-# Chance finds the goal once in nine episodes, novelty more often from then on. Rewards to come show the way from
-# where a plan of 12 steps cannot reach it.
+# Chance finds the goal now and then, novelty more often from then on. Rewards to come show the way from where a plan
+# of 12 steps cannot reach it.
 _DOORKEY: dict[str, Any] = {
     "episodes": 120,
     "warmup_episodes": 15,

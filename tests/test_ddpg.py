@@ -472,11 +472,12 @@ def test_what_follows_an_end(bootstrap, expected):
         info=(),
     )
     steps = algorithm.taken(episode, jnp.zeros((6, 3, 0)), config)
-    counts = jax.vmap(lambda x: update.make_batch(x, (), config))(steps).counts
+    batch = jax.vmap(lambda x: update.make_batch(x, (), config))(steps)
+    counts = batch.counts
     assert [float(counts[n - 1, i]) for i, n in enumerate((2, 6, 3))] == expected
     assert np.all(counts[0] == 1)
     np.testing.assert_array_equal(steps.next_obs[0], episode.obs[1])
-    np.testing.assert_array_equal(steps.action, 0.5)  # a torque of 1 in -2..2
+    np.testing.assert_array_equal(batch.action, 0.5)  # a torque of 1 in -2..2
 
 
 # Noise and scales.

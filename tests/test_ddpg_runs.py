@@ -58,7 +58,7 @@ def test_a_run_is_a_plain_loop():
                 action = jax.random.uniform(random_key, (1, 1), minval=-1.0, maxval=1.0)[0]
             force, before = parts.env_action(action, spec), obs
             obs, env_state, reward, _, _ = step(jax.random.fold_in(env_key, t), env_state, force)
-            known.append(replay.Steps(before, action, reward, obs, jnp.bool_(False), jnp.zeros(0)))
+            known.append(replay.Steps(before, force, reward, obs, jnp.bool_(False), jnp.zeros(0)))
             total += float(reward)
         assert float(metrics.episode_return[episode]) == pytest.approx(total, rel=1e-4)
     assert int(after.updates) == updates == 2 + 6  # none before 4 steps are there

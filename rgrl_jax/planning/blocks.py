@@ -124,7 +124,7 @@ def cut_matrix(x: Array) -> Array:
 
 
 def _cut_gates(x: Array, gates: int) -> Array:
-    """``[..., gates * d] -> [..., gates, d]`` as a new axis before the last one but one of a matrix."""
+    """``[..., gates * d] -> [..., gates, d]``."""
     return x.reshape(*x.shape[:-1], gates, x.shape[-1] // gates)
 
 

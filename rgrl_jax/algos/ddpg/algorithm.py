@@ -23,7 +23,6 @@ from rgrl_jax.algos.ddpg.parts import (
     env_action,
     features,
     init_running,
-    own_action,
     said_sizes,
     see,
     step_noise,
@@ -32,7 +31,7 @@ from rgrl_jax.algos.ddpg.replay import Ring, Steps, draw, init_ring, stored, wri
 from rgrl_jax.algos.ddpg.update import Nets, improve, init_nets, make_batch
 from rgrl_jax.envs.spec import observed
 from rgrl_jax.rollout import Acting, Policy, View, advance, begin, finish, rollout
-from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
+from rgrl_jax.types import Array, Box, Episode, Key, Metrics, PyTree
 
 
 class TrainState(struct.PyTreeNode):
@@ -94,9 +93,10 @@ def init(key: Key, config: DDPGConfig) -> TrainState:
 
 def _blank_step(config: DDPGConfig) -> Steps:
     """One step, all zeros."""
-    like = observed(config.spec, jax.random.key(0))
-    obs, size = jnp.zeros(like.shape, like.dtype), actor_design(config).sizes[-1]
-    return Steps(obs, jnp.zeros(size), jnp.zeros(()), obs, jnp.bool_(False), jnp.zeros(_num_voltages(config)))
+    like, action = observed(config.spec, jax.random.key(0)), config.spec.action
+    assert isinstance(action, Box)  # as the config has checked
+    obs = jnp.zeros(like.shape, like.dtype)
+    return Steps(obs, jnp.zeros(action.shape), jnp.zeros(()), obs, jnp.bool_(False), jnp.zeros(_num_voltages(config)))
 
 
 def _num_voltages(config: DDPGConfig) -> int:
@@ -156,12 +156,11 @@ def study(key: Key, learner: Learner, ring: Ring, episode: Episode, config: DDPG
 
 def taken(episode: Episode, voltages: Array, config: DDPGConfig) -> Steps:
     """The steps of an episode so far, leaves ``[L, N, ...]``; those from ``episode.length`` on mean nothing."""
-    own = jax.vmap(jax.vmap(partial(own_action, spec=config.spec)))
     over = episode.terminated | (episode.truncated & (config.bootstrap == "never"))
     row = jnp.arange(episode.reward.shape[0] - 1)[:, None]
     return Steps(
         obs=episode.obs[:-1],
-        action=own(episode.action[:-1]),
+        action=episode.action[:-1],
         reward=episode.reward[:-1],
         next_obs=episode.obs[1:],
         ended=over & (row == episode.length - 1),

@@ -90,9 +90,8 @@ def fire(weights: Weights, design: Design, x: Array, noise: Sequence[Array] | No
 
 def _fire_layers(weights: Weights, design: Design, x: Array, noise: Sequence[Array] | None) -> list[Firing]:
     firings, h = [], x
-    for i, w in enumerate(weights):
-        z = affine(w, h, design.biases)
-        said = jnp.tanh(z) if i == len(weights) - 1 else ACTIVATIONS[design.activation](z)
+    for i in range(len(weights)):
+        said = respond(weights, design, i, h)
         said = said if noise is None else said + noise[i]
         firings.append(Firing(h, said))
         h = said
@@ -100,7 +99,7 @@ def _fire_layers(weights: Weights, design: Design, x: Array, noise: Sequence[Arr
 
 
 def _fire_pool(weights: Array, design: Design, x: Array, noise: Sequence[Array] | None) -> list[Firing]:
-    v = drive = _padded(design, x)
+    v = drive = drive_pool(design, x)
     firings = []
     for i in range(design.inner_steps):
         said = pool_output(weights, design, v)
@@ -110,7 +109,7 @@ def _fire_pool(weights: Array, design: Design, x: Array, noise: Sequence[Array] 
     return firings
 
 
-def _padded(design: Design, x: Array) -> Array:
+def drive_pool(design: Design, x: Array) -> Array:
     """The observation on the input neurons, and 0 on all others ``[..., pool]``."""
     return jnp.concatenate([x, jnp.zeros((*x.shape[:-1], sum(design.sizes[1:])))], axis=-1)
 

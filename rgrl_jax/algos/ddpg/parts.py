@@ -11,6 +11,7 @@ from flax import struct
 
 from rgrl_jax.algos.ddpg.config import DDPGConfig
 from rgrl_jax.algos.ddpg.networks import Design
+from rgrl_jax.encoding import scale, unscale
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Array, Box, Discrete, Key
 
@@ -104,7 +105,7 @@ def features(obs: Array, running: Running | tuple[()], config: DDPGConfig) -> Ar
     x = jax.vmap(lambda obs: flat(obs, spec))(obs)
     if config.observation == "range" and isinstance(spec.observation, Box):
         low, high = bounds(spec.observation)
-        return 2.0 * (x - low) / (high - low) - 1.0
+        return scale(x, low, high)
     if isinstance(running, Running):
         deviation = jnp.sqrt(running.squares / jnp.maximum(running.count, 1.0))
         return jnp.clip((x - running.mean) / (deviation + 1e-4), -CLIP, CLIP)
@@ -120,14 +121,14 @@ def env_action(action: Array, spec: EnvSpec) -> Array:
     """The environment's action for one ``[A]`` in -1..1."""
     assert isinstance(spec.action, Box)
     low, high = bounds(spec.action)
-    return (low + (action + 1.0) / 2.0 * (high - low)).reshape(spec.action.shape)
+    return unscale(action, low, high).reshape(spec.action.shape)
 
 
 def own_action(action: Array, spec: EnvSpec) -> Array:
     """The other way round: ``[A]`` in -1..1 for an action of the environment."""
     assert isinstance(spec.action, Box)
     low, high = bounds(spec.action)
-    return 2.0 * (action.ravel() - low) / (high - low) - 1.0
+    return scale(action.ravel(), low, high)
 
 
 def step_noise(key: Key, noise: Array, config: DDPGConfig) -> Array:

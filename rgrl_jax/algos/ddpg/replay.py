@@ -18,7 +18,7 @@ class Steps(struct.PyTreeNode):
 
     Attributes:
       obs: raw observations before them.
-      action: what was executed, ``[..., A]`` in -1..1.
+      action: what was executed, as the environment took it ``[..., *]``.
       reward: as the environment paid it ``[...]``.
       next_obs: raw observations after them.
       ended: whether nothing that follows counts ``[...]`` bool.

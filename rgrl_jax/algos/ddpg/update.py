@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from rgrl_jax.algos.ddpg.networks import (
     Weights,
     action_of,
     actor_shapes,
+    drive_pool,
     fire,
     init_critic,
     init_weights,
@@ -30,6 +32,7 @@ from rgrl_jax.algos.ddpg.parts import (
     critic_optimizer,
     features,
     neuron_optimizer,
+    own_action,
     read_sizes,
     said_sizes,
 )
@@ -64,7 +67,7 @@ class Batch(NamedTuple):
 
     Attributes:
       x: inputs ``[B, n_0]``.
-      action: what was executed ``[B, A]``.
+      action: what was executed ``[B, A]``, in -1..1.
       reward: scaled ``[B]``.
       next_x: ``[B, n_0]``.
       counts: 1 where what follows counts, else 0, ``[B]``.
@@ -137,7 +140,7 @@ def make_batch(steps: Steps, running: Running | tuple[()], config: DDPGConfig) -
     counts = jnp.ones_like(steps.reward) if config.bootstrap == "always" else 1.0 - steps.ended
     return Batch(
         x=features(steps.obs, running, config),
-        action=steps.action,
+        action=jax.vmap(partial(own_action, spec=config.spec))(steps.action),
         reward=config.reward_scale * steps.reward,
         next_x=features(steps.next_obs, running, config),
         counts=counts,
@@ -310,7 +313,7 @@ def lessons(key: Key, nets: Nets, batch: Batch, config: DDPGConfig) -> list[Less
 def recall(design: Design, x: Array, voltages: Array) -> list[Firing]:
     """The firings of a decision, from what all neurons said, ``voltages [B, V]``."""
     sizes, firings, start = said_sizes(design), [], 0
-    drive = jnp.concatenate([x, jnp.zeros((x.shape[0], sum(design.sizes[1:])))], axis=-1) if design.recurrent else x
+    drive = drive_pool(design, x) if design.recurrent else x
     seen = drive
     for size in sizes:
         said = voltages[:, start : start + size]
