@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import rgrl_jax as rgrl
+from benchmarks import settings
 
 COLUMNS = ("environment", "setting", "seed", "episode", "env_steps", "episode_return", "eval_return", "seconds")
 _TYPES: dict[str, Callable[[str], Any]] = dict.fromkeys(
@@ -128,10 +129,60 @@ def write_report(out: Path) -> None:
         goal = goal_of(env_id)
         lines += [f"## {env_id}" + ("" if goal is None else f", goal {goal:g}"), ""]
         lines += markdown(TABLE[1:], [summarise(rows) for rows in found.values()])
+        lines += ablation(folder, found)
         lines += published(env_id)
         plot_curves(found, env_id, goal, folder / "curves.png")
         lines += ["", f"![{env_id}]({folder.name}/curves.png)", "", *machines(folder), ""]
     (out / "README.md").write_text("\n".join(lines))
+
+
+LEVER = (
+    "setting", "what differs from tuned", "seeds", "episodes", "mean of tuned", "mean", "difference", "95 % interval",
+    "verdict",
+)  # fmt: skip
+
+
+def ablation(folder: Path, found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """What each lever and each rival planner did beside ``tuned``, over the same seeds and as many episodes."""
+    names = [name for name in found if name in settings.LEVERS or name in settings.RIVALS]
+    if not names or "tuned" not in found:
+        return []
+    rows = [
+        compare(found["tuned"], found[name]) | {"setting": name, "what differs from tuned": differences(folder, name)}
+        for name in names
+    ]
+    intro = (
+        "One lever off at a time, and other planners at as many model evaluations, by the mean of all evaluations up "
+        "to the same episode, seed by seed (the interval is of the mean difference, bootstrapped over seeds):"
+    )
+    return ["", intro, "", *markdown(LEVER, rows)]
+
+
+def compare(base: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, str]:
+    """The columns of `LEVER` that are measured, over the seeds and episodes that both have."""
+    common = {row["seed"] for row in base} & {row["seed"] for row in other}
+    both = [curves([row for row in rows if row["seed"] in common], "eval_return") for rows in (base, other)]
+    episodes = min(returns.shape[1] for returns in both)
+    left, right = (returns[:, :episodes].mean(axis=1) for returns in both)
+    low, high = rgrl.bootstrap_interval(right - left, np.mean)
+    verdict = "better" if low > 0 else "worse" if high < 0 else "not settled"
+    return {
+        "seeds": str(len(common)),
+        "episodes": str(episodes),
+        "mean of tuned": f"{left.mean():.4g}",
+        "mean": f"{right.mean():.4g}",
+        "difference": f"{(right - left).mean():+.3g}",
+        "95 % interval": f"{low:+.3g} to {high:+.3g}",
+        "verdict": verdict,
+    }
+
+
+def differences(folder: Path, name: str) -> str:
+    """The fields in which the config of a setting differs from that of ``tuned``."""
+    base, other = (json.loads((folder / f"{setting}.json").read_text())["config"] for setting in ("tuned", name))
+    changed = {field: value for field, value in other.items() if value != base.get(field, value)}
+    changed.pop("episodes", None)
+    return ", ".join(f"`{field} = {value}`" for field, value in changed.items())
 
 
 def markdown(names: Sequence[str], rows: Sequence[dict[str, str]]) -> list[str]:

@@ -101,6 +101,16 @@ def test_the_table_counts_what_the_rows_say():
     assert report.summarise(_rows([never, never]))["episodes to goal, median"] == "not reached"
 
 
+def test_levers_are_compared_over_the_same_seeds_and_episodes():
+    base = _rows([[0.0, 10.0, 99.0], [10.0, 10.0, 99.0], [500.0, 500.0, 99.0]])
+    other = _rows([[2.0, 10.0], [10.0, 14.0]])
+    row = report.compare(base, other)
+    assert (row["seeds"], row["episodes"]) == ("2", "2")
+    assert (row["mean of tuned"], row["mean"], row["difference"]) == ("7.5", "9", "+1.5")
+    assert (row["95 % interval"], row["verdict"]) == ("+1 to +2", "better")
+    assert report.compare(base, base)["verdict"] == "not settled"
+
+
 def test_a_kill_between_seeds_leaves_whole_seeds(tmp_path):
     path = tmp_path / "x.csv"
     rows = _rows([[1.0, 2.0], [3.0, 4.0]])
@@ -114,11 +124,13 @@ def test_report_draws_and_tells(tmp_path):
         path = tmp_path / "CartPole-v1" / f"{setting}.csv"
         path.parent.mkdir(exist_ok=True)
         report.append_rows(path, _rows([[9.0, value]] * 3, setting=setting))
-        about = {"date": "today", "machine": "here", "versions": {"jax": "1"}}
+        config = {"planner": setting, "plan_lr": 0.3, "episodes": len(setting)}
+        about = {"date": "today", "machine": "here", "versions": {"jax": "1"}, "config": config}
         path.with_suffix(".json").write_text(json.dumps(about))
     report.write_report(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert text.index("| CartPole-v1 | 475 | 3 |") < text.index("| tuned |") < text.index("| shooting |")
+    assert "| shooting | `planner = shooting` | 3 | 2 | 244.5 | 54.5 | -190 | -190 to -190 | worse |" in text
     assert "today; here; jax 1" in text
     assert "| DQN | 50,000 | 500 | DLR-RM/rl-baselines3-zoo, benchmark.md |" in text
     assert (tmp_path / "CartPole-v1" / "curves.png").stat().st_size > 10_000
