@@ -62,7 +62,6 @@ def plan(
     accept: str = "always",
     squash: Callable[[Array], Array] = jnp.tanh,
     executed: Callable[[Array], Array] | None = None,
-    found: tuple[Array, Array] | None = None,
 ) -> PlanOutput:
     """Deduces a plan: descends the error of predicted rewards on the action inputs.
 
@@ -92,8 +91,6 @@ def plan(
       squash: turns ``u`` into actions in -1..1.
       executed: turns ``u`` into the actions that will be executed, by which the finished plan is scored; None for
         those of ``squash``. Discrete actions that are between two choices may promise what neither keeps.
-      found: the plan ``[T, A]`` before the squash and the errors ``[K]``, where they were descended by other means,
-        such as `rgrl_jax.planning.kernel`; None descends here.
 
     Returns:
       A `PlanOutput`; diagnostics that nobody reads are not computed under ``jit``.
@@ -104,7 +101,7 @@ def plan(
     def error(member: tuple[PyTree, Array], latent: Array) -> Array:
         return judge(apply(member[0], context, squash(latent)).reward, member[1])
 
-    latent, loss = found or descend(
+    latent, loss = descend(
         key,
         (params, wishes),
         error,

@@ -18,8 +18,18 @@ from rgrl_jax.envs.gradients import unstopped
 from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.envs.spec import repeat_actions
 from rgrl_jax.models.precision import matmul_precision
-from rgrl_jax.planning import make_cem, make_mppi, make_plan_optimizer, plan, sample_plan, shooting, start_noise
+from rgrl_jax.planning import (
+    make_cem,
+    make_mppi,
+    make_plan_optimizer,
+    plan,
+    plan_error,
+    sample_plan,
+    shooting,
+    start_noise,
+)
 from rgrl_jax.planning.blocks import refusal, too_large
+from rgrl_jax.planning.gradient import per_member, summarise
 from rgrl_jax.planning.kernel import descend_rows
 from rgrl_jax.rollout import Policy, View
 from rgrl_jax.types import Array, Episode, History, Key, ModelOutput, PlanOutput, PyTree
@@ -122,11 +132,20 @@ def plan_rows(
         init_plan = init_plan + view.memory[:, None]
     dynamics = _true_dynamics if config.dynamics == "environment" else _learned_dynamics
     rows, split, apply = dynamics(params, view, config, built)
-    planner = _planner(config)
+    planner, wishes = _planner(config), desired_rewards(config)
+    squash, executed = SQUASHES[config.squash], straight_through if config.plan_judged == "executed" else None
+    judging: dict[str, Any] = {
+        "reduction": config.plan_loss_reduction,
+        "step_weights": step_weights(config),
+        "distance": config.plan_loss,
+    }
     found = _descended(member_key, params, rows, init_plan, config, built) if uses_kernel(config, built) else None
 
     def one(row: PyTree, init_plan: Array, found: tuple[Array, Array] | None) -> PlanOutput:
         members, context = split(row)
+        if found is not None:
+            asked, judge = per_member(wishes, members), partial(plan_error, **judging)
+            return summarise(members, asked, apply, context, found[0], init_plan, squash, found[1], judge, executed)
         return planner(
             member_key,
             members,
@@ -134,15 +153,12 @@ def plan_rows(
             context,
             init_plan,
             iterations=config.plan_iterations,
-            desired_reward=desired_rewards(config),
-            reduction=config.plan_loss_reduction,
-            step_weights=step_weights(config),
-            distance=config.plan_loss,
+            desired_reward=wishes,
             members=config.plan_members,
             disagreement=config.plan_disagreement,
-            squash=SQUASHES[config.squash],
-            executed=straight_through if config.plan_judged == "executed" else None,
-            **({} if found is None else {"found": found}),
+            squash=squash,
+            executed=executed,
+            **judging,
         )
 
     out = jax.vmap(jax.vmap(one, in_axes=(None, 0, 0)))(rows, init_plan, found)  # [N, P, ...]
