@@ -1,4 +1,4 @@
-"""Seeds spread over two virtual devices make the same numbers as on one."""
+"""Seeds spread over eight virtual devices, or a few at a time, make the same numbers as all at once on one."""
 
 import os
 import subprocess
@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 import tiny
 
+import rgrl_jax as rgrl
+from rgrl_jax.algos import base
 from rgrl_jax.experiment import jobs, programs
 
 PROGRAM = """
@@ -19,19 +22,25 @@ from rgrl_jax.algos import base
 from rgrl_jax.experiment import jobs
 from rich.console import Console
 
-assert jax.device_count() == 2
+assert jax.device_count() == 8
 base._ALGORITHMS[tiny.ToyConfig] = tiny.TOY
-keys, config = jax.random.split(jax.random.key(0), 4), tiny.ToyConfig(spread=1.0)
-one, two = (rgrl.run(keys, config, devices=n) for n in (1, 2))
-assert len(two[0].episode.sharding.device_set) == 2 and len(one[0].episode.sharding.device_set) == 1
-for x, y in zip(*map(jax.tree.leaves, (one, two)), strict=True):
-    np.testing.assert_array_equal(tiny.words(x), tiny.words(y))
+keys, config = jax.random.split(jax.random.key(0), 16), tiny.ToyConfig(spread=1.0)
+one = rgrl.run(keys, config)
+assert len(one[0].episode.sharding.device_set) == 1
+for devices, batch in ((8, 0), (8, 1), (2, 3)):
+    several = rgrl.run(keys, config, devices=devices, seed_batch=batch)
+    assert len(several[0].episode.sharding.device_set) == devices
+    for x, y in zip(*map(jax.tree.leaves, (one, several)), strict=True):
+        np.testing.assert_array_equal(tiny.words(x), tiny.words(y))
+agents = [rgrl.run(keys[:8], tiny.tiny_config(episodes=2), chunk=2, devices=n)[0].params for n in (1, 8)]
+for x, y in zip(*map(jax.tree.leaves, agents), strict=True):
+    np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)  # products of eight seeds round otherwise
 
-options = {{"preset": "none", "seed": 0, "chunk": 2, "early_stop": True, "eval_episodes": 2}}
+options = {{"preset": "none", "seed": 0, "chunk": 2, "early_stop": True, "eval_episodes": 2, "seed_batch": 0}}
 found = []
 for devices in ("1", "all"):
     place = tiny.Path({out!r}) / devices
-    several = options | {{"seeds": 2, "devices": devices}}
+    several = options | {{"seeds": 8, "devices": devices}}
     jobs.train(Console(stderr=True), config, place, several, overwrite=False, start=time.perf_counter())
     found.append(jobs.resume(Console(stderr=True), place, 9, time.perf_counter()))
 assert found[0]["evaluation"] == found[1]["evaluation"] and found[1]["episodes"] == 9
@@ -39,14 +48,36 @@ print("same")
 """
 
 
-def test_two_devices_make_the_numbers_of_one(tmp_path):
+def test_eight_devices_make_the_numbers_of_one(tmp_path):
     """In a process of its own, since devices are counted once: training, evaluation, checkpoint and resuming."""
-    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     code = PROGRAM.format(tests=str(Path(__file__).parent), out=str(tmp_path / "run"))
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True
     )
     assert done.stdout.endswith("same\n"), done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("seed_batch, batches", [(0, [5, 3, 2, 1]), (2, [2]), (9, [5])])
+def test_seeds_that_do_not_fit_at_once_run_in_batches(seed_batch, batches, monkeypatch):
+    """In halves until they fit; same numbers."""
+    monkeypatch.setitem(base._ALGORITHMS, tiny.ToyConfig, tiny.TOY)
+    tried = []
+    compile_seeds = programs._compile_seeds
+
+    def watched(function, arguments, sharding, batch):
+        tried.append(batch)
+        return compile_seeds(function, arguments, sharding, batch)
+
+    config = tiny.ToyConfig(spread=1.0, episodes=2)
+    keys = jax.random.split(jax.random.key(0), 5)
+    whole = rgrl.run(keys, config, chunk=2)
+    monkeypatch.setattr(programs, "_compile_seeds", watched)
+    monkeypatch.setattr(programs, "spare_memory", lambda: -1)
+    parts = rgrl.run(keys, config, chunk=2, seed_batch=seed_batch)
+    assert tried == batches
+    for x, y in zip(*map(jax.tree.leaves, (whole, parts)), strict=True):
+        np.testing.assert_array_equal(tiny.words(x), tiny.words(y))
 
 
 def test_devices_that_are_not_there_are_refused():
@@ -59,6 +90,7 @@ def test_devices_that_are_not_there_are_refused():
 def test_the_command_refuses_them_too(word, tmp_path):
     """Before it makes a folder."""
     options = {"preset": "none", "seed": 0, "seeds": 2, "devices": word, "chunk": 1, "eval_episodes": 1}
+    options["seed_batch"] = 0
     with pytest.raises(ValueError, match=f"devices = '{word}' must be all or a number in 1..1"):
         jobs.train(None, tiny.ToyConfig(), tmp_path / "run", options, overwrite=False, start=0.0)
     assert not (tmp_path / "run").exists()

@@ -126,6 +126,7 @@ Attributes:
   seed: decides the whole run.
   seeds: runs trained in lockstep, of seeds seed, seed + 1, ...
   devices: over how many devices the seeds are spread, a number that divides theirs, or all.
+  seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
   out: the run folder; by default runs/ENV-PRESET-SEED, and for other algorithms than rgrl runs/ENV-ALGO-PRESET-SEED.
   overwrite: replace an earlier run in that folder.
   early_stop: stop once the goal of the environment is met over 10 noiseless episodes.
@@ -147,6 +148,7 @@ def train_type(config: Any, name: str) -> type:
         ("seed", int, 0),
         ("seeds", int, 1),
         ("devices", str, "1"),
+        ("seed_batch", int, 0),
         ("out", Path | None, None),
         ("overwrite", bool, False),
         ("early_stop", bool, True),
@@ -248,7 +250,7 @@ def _train(command: Any, console: Console, start: float) -> Any:
     folder = command.out or Path("runs") / f"{place}-{command.preset}-{command.seed}"
     options = {
         name: getattr(command, name)
-        for name in ("preset", "seed", "seeds", "devices", "chunk", "early_stop", "eval_episodes")
+        for name in ("preset", "seed", "seeds", "devices", "seed_batch", "chunk", "early_stop", "eval_episodes")
     }
     return jobs.train(console, config, folder, options, overwrite=command.overwrite, start=start)
 

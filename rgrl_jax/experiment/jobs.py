@@ -45,7 +45,7 @@ def train(
       console: where to tell what happens.
       config: the config.
       folder: the run folder.
-      options: preset, seed, seeds, devices, chunk, early_stop, eval_episodes.
+      options: preset, seed, seeds, devices, seed_batch, chunk, early_stop, eval_episodes.
       overwrite: replace an earlier run in the folder.
       start: ``time.perf_counter()`` when the command began.
 
@@ -56,6 +56,8 @@ def train(
     for name in ("seeds", "chunk", "eval_episodes"):
         if options[name] < 1:
             raise ValueError(f"{name} = {options[name]} must be at least 1")
+    if options["seed_batch"] < 0:
+        raise ValueError(f"seed_batch = {options['seed_batch']} must be at least 0")
     _check_seed(options["seed"], options["seeds"])
     devices = _count_devices(options["devices"])
     if options["seeds"] % devices:
@@ -91,7 +93,7 @@ def _run(
     start: float,
 ) -> dict[str, Any]:
     meta = {name: options[name] for name in ("preset", "seed", "chunk", "early_stop", "eval_episodes")}
-    meta["devices"] = options.get("devices", "1")
+    meta |= {"devices": options.get("devices", "1"), "seed_batch": options.get("seed_batch", 0)}
     watcher = _Watcher()
     calls = [
         watcher,
@@ -103,8 +105,8 @@ def _run(
     several = f" x {options['seeds']} seeds" if options["seeds"] > 1 else ""
     console.print(f"{config.describe()}{several}", highlight=False, soft_wrap=True)
     console.print(f"on {_device()}, into {folder}", highlight=False, soft_wrap=True)
-    devices = _count_devices(meta["devices"])
-    state, _ = run(key, config, state=state, chunk=options["chunk"], callbacks=calls, devices=devices)
+    several_at_once = {"devices": _count_devices(meta["devices"]), "seed_batch": meta["seed_batch"]}
+    state, _ = run(key, config, state=state, chunk=options["chunk"], callbacks=calls, **several_at_once)
     status = watcher.run
     spec = make_spec(config.env_id, config.max_steps)
     title = f"{config.env_id}, {options['preset']}"

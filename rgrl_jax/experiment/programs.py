@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -41,7 +42,9 @@ def evaluate(key: Key, state: Any, config: Any, num_episodes: int = 100) -> Arra
     return play(key, state, config, num_episodes).episode_return
 
 
-def make_trainer(state: Any, config: Any, num_episodes: int) -> Callable[[Any, Any], tuple[Any, Metrics]]:
+def make_trainer(
+    state: Any, config: Any, num_episodes: int, seed_batch: int = 0
+) -> Callable[[Any, Any], tuple[Any, Metrics]]:
     """Makes ``(state, config) -> (state, Metrics)`` that trains for ``num_episodes``, ready to run.
 
     Args:
@@ -49,6 +52,7 @@ def make_trainer(state: Any, config: Any, num_episodes: int) -> Callable[[Any, A
         lockstep and the host one after the other.
       config: likewise.
       num_episodes: episodes per call.
+      seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
     """
     batched = state.episode.ndim == 1
     if host.is_hosted(config):
@@ -63,7 +67,7 @@ def make_trainer(state: Any, config: Any, num_episodes: int) -> Callable[[Any, A
         return training.train(None, config, state, num_episodes)
 
     # The old state is not donated: it is what is left when the chunk fails or is interrupted.
-    return _compile(advance, state, config)
+    return _compile(advance, state, config, seed_batch=seed_batch)
 
 
 def make_evaluator(key: Key, state: Any, config: Any, num_episodes: int) -> Callable[[Key, Any, Any], Array]:
@@ -114,27 +118,67 @@ def spread(state: Any, devices: int) -> Any:
     return jax.device_put(state, NamedSharding(mesh, PartitionSpec("seeds")))
 
 
-def _compile(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0) -> Callable[..., Any]:
     """Compiles a function of a state and a config, the last two arguments, mapped over seeds if the state has any.
+
+    With ``seed_batch = 0`` all seeds of a device are in lockstep, or halves, quarters, ... until memory holds them.
+    """
+    *mapped, _ = arguments
+    if not mapped[-1].episode.ndim:
+        return jax.jit(function).lower(*arguments).compile()
+    sharding = mapped[-1].episode.sharding
+    seeds = mapped[-1].episode.shape[0] // len(sharding.device_set)
+    batch = min(seed_batch or seeds, seeds)
+    program = _compile_seeds(function, arguments, sharding, batch)
+    while not seed_batch and batch > 1 and program.memory_analysis().temp_size_in_bytes > spare_memory():
+        batch = -(-batch // 2)
+        program = _compile_seeds(function, arguments, sharding, batch)
+    if len(sharding.device_set) == 1:
+        return program
+
+    def run(*arguments: Any) -> Any:
+        *mapped, config = arguments
+        return program(*jax.device_put(mapped, sharding), config)  # what is empty comes back anywhere
+
+    return run
+
+
+def _compile_seeds(function: Callable[..., Any], arguments: tuple[Any, ...], sharding: Any, batch: int) -> Any:
+    """Compiles it for the seeds of every device, ``batch`` of them at a time.
 
     Where seeds are spread over devices, each runs the program of one device on its own: nothing is left to partition.
     """
     *mapped, config = arguments
-    sharding = mapped[-1].episode.sharding
-    if not mapped[-1].episode.ndim:
-        return jax.jit(function).lower(*arguments).compile()
-    program = jax.vmap(function, in_axes=(*(0 for _ in mapped), None))
+
+    def program(*arguments: Any) -> Any:
+        *mapped, config = arguments
+        return _in_batches(lambda seed: function(*seed, config), mapped, mapped[-1].episode.shape[0], batch)
+
     if len(sharding.device_set) == 1:
         return jax.jit(program).lower(*arguments).compile()
     specs = (*(sharding.spec for _ in mapped), PartitionSpec())
     spread_out = jax.shard_map(program, mesh=sharding.mesh, in_specs=specs, out_specs=sharding.spec, check_vma=False)
-    compiled = jax.jit(spread_out).lower(*jax.device_put(mapped, sharding), config).compile()
+    return jax.jit(spread_out).lower(*jax.device_put(mapped, sharding), config).compile()
 
-    def run(*arguments: Any) -> Any:
-        *mapped, config = arguments
-        return compiled(*jax.device_put(mapped, sharding), config)  # what is empty comes back anywhere
 
-    return run
+def _in_batches(function: Callable[[Any], Any], seeds: Any, n: int, batch: int) -> Any:
+    """Maps a function over the first axis ``n``, ``batch`` at a time. (`jax.lax.map` stumbles over empty leaves.)"""
+    cut = n - n % batch
+    whole = jax.tree.map(lambda x: x[:cut].reshape(cut // batch, batch, *x.shape[1:]), seeds)
+    done = jax.lax.map(jax.vmap(function), whole) if cut > batch else jax.vmap(jax.vmap(function))(whole)
+    done = jax.tree.map(lambda x: x.reshape(cut, *x.shape[2:]), done)
+    if cut == n:
+        return done
+    rest = jax.vmap(function)(jax.tree.map(lambda x: x[cut:], seeds))
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), done, rest)
+
+
+def spare_memory() -> int:
+    """Bytes that a program may use of a device beside what lies there already, or of a computer that others use."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(0.9 * (stats["bytes_limit"] - stats["bytes_in_use"]))
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _first(tree: Any) -> Any:

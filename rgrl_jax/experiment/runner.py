@@ -64,6 +64,7 @@ def run(
     chunk: int = 1,
     callbacks: Sequence[Callback] = (),
     devices: int = 1,
+    seed_batch: int = 0,
 ) -> tuple[Any, Metrics]:
     """Trains in chunks until ``config.episodes``; the numbers are those of `train`.
 
@@ -77,6 +78,7 @@ def run(
       chunk: episodes per compiled program; between chunks the callbacks see the run. It changes no number.
       callbacks: called in order.
       devices: over how many the seeds are spread; divides their number.
+      seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
 
     Returns:
       The last state, and `Metrics` of what was trained now as NumPy arrays ``[episodes]`` or ``[N, episodes]``.
@@ -88,6 +90,8 @@ def run(
     config.validate()
     if chunk < 1:
         raise ValueError(f"chunk = {chunk} must be at least 1")
+    if seed_batch < 0:
+        raise ValueError(f"seed_batch = {seed_batch} must be at least 0")
     status = _begin(key, config, state)
     if devices != 1:
         status.state = spread(status.state, devices)
@@ -102,7 +106,7 @@ def run(
             length = min(chunk, status.planned - status.episode)
             if length not in programs:
                 with status.clock("compile"):
-                    programs[length] = make_trainer(status.state, status.config, length)
+                    programs[length] = make_trainer(status.state, status.config, length, seed_batch)
             with status.clock("train"):
                 history.append(_advance(status, programs[length]))
             with status.clock("callbacks"):
