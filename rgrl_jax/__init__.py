@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 from rgrl_jax.algos.base import Algorithm, Cost, Halves, get_algorithm, list_algorithms, register_algorithm
 from rgrl_jax.algos.ddpg import DDPGConfig
+from rgrl_jax.algos.policy_generators import PolicyGeneratorConfig
 from rgrl_jax.algos.rgrl import RGRLConfig, TrainState
 from rgrl_jax.algos.unit_teams import UnitTeamConfig
 from rgrl_jax.encoding import Codec, make_codec
@@ -79,6 +80,7 @@ __all__ = [
     "Model",
     "ModelOutput",
     "PlanOutput",
+    "PolicyGeneratorConfig",
     "Progress",
     "RGRLConfig",
     "Signals",

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from rgrl_jax.types import Array, Box, Discrete, Scalar, Space
 
@@ -67,6 +68,41 @@ SQUASHES: dict[str, Callable[[Array], Array]] = {
     "straight_through": straight_through,
 }
 """From free numbers to actions in -1..1; all but the first are for discrete actions."""
+
+
+class Running(struct.PyTreeNode):
+    """Mean and sum of squared deviations ``[n]`` of vectors that were seen, and how many they were, a scalar."""
+
+    mean: Array
+    squares: Array
+    count: Array
+
+
+def init_running(size: int) -> Running:
+    """Nothing was seen."""
+    return Running(jnp.zeros(size), jnp.zeros(size), jnp.float32(0.0))
+
+
+def count_seen(running: Running, x: Array, alive: Array) -> Running:
+    """Counts vectors ``[N, n]`` where ``alive [N]`` (Chan, Golub and LeVeque, 1979); one by one, it is Welford's way."""
+    counts = alive.astype(jnp.float32)[:, None]
+    number = counts.sum()
+    mean = (counts * x).sum(axis=0) / jnp.maximum(number, 1.0)
+    squares = (counts * (x - mean) ** 2).sum(axis=0)
+    total = jnp.maximum(running.count + number, 1.0)
+    gap = mean - running.mean
+    return Running(
+        mean=running.mean + gap * number / total,
+        squares=running.squares + squares + gap**2 * running.count * number / total,
+        count=running.count + number,
+    )
+
+
+def flatten(obs: Array, space: Space) -> Array:
+    """An observation as a vector ``[n]``: its numbers as they are, or one of ``n`` as a 1 among 0."""
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(obs, space.n)
+    return obs.astype(jnp.float32).ravel()
 
 
 class Codec(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rgrl_jax.algos import ddpg, unit_teams
+from rgrl_jax.algos import ddpg, policy_generators, unit_teams
 from rgrl_jax.algos.base import list_algorithms
 from rgrl_jax.algos.config import check_names, nearest
 from rgrl_jax.envs.registry import check_env
@@ -263,10 +263,11 @@ TABLES: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
     "rgrl": PRESETS,
     **unit_teams.PRESETS,
     **ddpg.PRESETS,
+    **policy_generators.PRESETS,
 }
 """The presets of each algorithm; `PRESETS` are those of RGRL."""
 
-BASES: dict[str, dict[str, Any]] = unit_teams.BASES | ddpg.BASES
+BASES: dict[str, dict[str, Any]] = unit_teams.BASES | ddpg.BASES | policy_generators.BASES
 """What the presets of an algorithm have in common, and all that environments without one get."""
 
 
@@ -281,7 +282,7 @@ def preset(env_id: str, name: str = "tuned", *, algo: str = "rgrl", **overrides:
       **overrides: fields to change.
 
     Returns:
-      A validated config: an `RGRLConfig`, a `UnitTeamConfig` or a `DDPGConfig`.
+      A validated config: an `RGRLConfig`, a `UnitTeamConfig`, a `DDPGConfig` or a `PolicyGeneratorConfig`.
 
     Raises:
       ValueError: no such environment, algorithm, preset or field, or a value out of range.

@@ -83,6 +83,10 @@ WITHIN = {
     "ddpg": (
         "networks", "neurons", "replay", "config", "parts", "update", "measures", "presets", "algorithm", "__init__",
     ),
+    "policy_generators": (
+        "networks", "generator", "evaluator", "store", "config", "parts", "update", "presets", "algorithm",
+        "__init__",
+    ),
 }  # fmt: skip
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
+from rgrl_jax import encoding
 from rgrl_jax.algos.ddpg.config import DDPGConfig
 from rgrl_jax.algos.ddpg.networks import Design
-from rgrl_jax.encoding import scale, unscale
+from rgrl_jax.encoding import Running, count_seen, flatten, scale, unscale
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Array, Box, Discrete, Key
 
@@ -59,50 +60,22 @@ def _optimizer(config: DDPGConfig, rate: Array | float) -> optax.GradientTransfo
     return optax.adam(rate) if config.optimizer == "adam" else optax.sgd(rate)
 
 
-class Running(struct.PyTreeNode):
-    """Mean and sum of squared deviations ``[n_0]`` of what was seen, and how much that was."""
-
-    mean: Array
-    squares: Array
-    count: Array
-
-
 def init_running(config: DDPGConfig) -> Running | tuple[()]:
     """Nothing was seen; an empty tuple unless observations are on a running scale."""
-    if config.observation != "running":
-        return ()
-    blank = jnp.zeros(actor_design(config).sizes[0])
-    return Running(blank, blank, jnp.float32(0.0))
+    return encoding.init_running(actor_design(config).sizes[0]) if config.observation == "running" else ()
 
 
 def see(running: Running | tuple[()], obs: Array, alive: Array, spec: EnvSpec) -> Running | tuple[()]:
-    """Counts observations ``[N, ...]`` where ``alive [N]`` (Chan, Golub and LeVeque, 1979)."""
+    """Counts observations ``[N, ...]`` where ``alive [N]``."""
     if not isinstance(running, Running):
         return running
-    x, counts = jax.vmap(lambda obs: flat(obs, spec))(obs), alive.astype(jnp.float32)[:, None]
-    number = counts.sum()
-    mean = (counts * x).sum(axis=0) / jnp.maximum(number, 1.0)
-    squares = (counts * (x - mean) ** 2).sum(axis=0)
-    total = jnp.maximum(running.count + number, 1.0)
-    gap = mean - running.mean
-    return Running(
-        mean=running.mean + gap * number / total,
-        squares=running.squares + squares + gap**2 * running.count * number / total,
-        count=running.count + number,
-    )
-
-
-def flat(obs: Array, spec: EnvSpec) -> Array:
-    """An observation as a vector ``[n_0]``: its numbers as they are, or one of ``n`` as a 1 among 0."""
-    if isinstance(spec.observation, Discrete):
-        return jax.nn.one_hot(obs, spec.observation.n)
-    return obs.astype(jnp.float32).ravel()
+    return count_seen(running, jax.vmap(partial(flatten, space=spec.observation))(obs), alive)
 
 
 def features(obs: Array, running: Running | tuple[()], config: DDPGConfig) -> Array:
     """What the networks see of observations ``[B, ...]``: ``[B, n_0]``."""
     spec = config.spec
-    x = jax.vmap(lambda obs: flat(obs, spec))(obs)
+    x = jax.vmap(partial(flatten, space=spec.observation))(obs)
     if config.observation == "range" and isinstance(spec.observation, Box):
         low, high = bounds(spec.observation)
         return scale(x, low, high)

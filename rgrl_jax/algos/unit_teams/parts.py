@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 
 from rgrl_jax.algos.unit_teams.config import UnitTeamConfig
 from rgrl_jax.algos.unit_teams.network import Design
+from rgrl_jax.encoding import flatten
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Array, Box, Discrete
 
@@ -39,9 +39,7 @@ def critic_design(config: UnitTeamConfig) -> Design:
 
 def features(obs: Array, spec: EnvSpec) -> Array:
     """What the networks see of an observation ``[n_0]``: its numbers as they are, or one of ``n`` as a 1 among 0."""
-    if isinstance(spec.observation, Discrete):
-        return jax.nn.one_hot(obs, spec.observation.n)
-    return obs.astype(jnp.float32).ravel()
+    return flatten(obs, spec.observation)
 
 
 def env_action(output: Array, spec: EnvSpec, config: UnitTeamConfig) -> Array:

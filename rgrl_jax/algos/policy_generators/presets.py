@@ -1,0 +1,78 @@
+"""Settings of generators of policies: data.
+
+``paper`` are those of the authors' public code, on the tasks of UDRLPG's paper, as Gymnasium's environments on the
+host. Of UDRLPG's code only Hopper's settings are there; it does not say whether the other tasks had others. ``tuned``
+is a small profile for one core, and what works best so far.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Settings = dict[str, Any]
+
+_SMALL: Settings = {
+    "hidden": (32, 32),
+    "tile": 16,
+    "generator_hidden": (64, 64),
+    "generator_rate": 1e-3,
+    "buckets": 200,
+}
+_GOGEPO: Settings = {
+    "rule": "gogepo",
+    "embedding": 8,
+    "output_scale": 2.0,
+    "warmup_episodes": 0,
+    "drive": 20.0,
+    "store": "ring",
+    "batch": 16,
+    "generator_updates": 19,
+}
+
+BASES: dict[str, Settings] = {
+    "udrlpg": _SMALL | {"rule": "udrlpg"},
+    "gogepo": _SMALL | _GOGEPO | {"tile": 16, "evaluator_hidden": (64, 64), "probes": 50, "capacity": 1000},
+}
+"""What an environment without settings of its own gets."""
+
+_TUNED: dict[str, Settings] = {
+    "CartPole-v1": {"episodes": 400},
+    "Pendulum-v1": {"episodes": 500, "return_low": -2000.0},
+    "MountainCarContinuous-v0": {"episodes": 200},
+    "Swimmer-misc": {"episodes": 200},
+}
+
+_LARGE: Settings = {"hidden": (256, 256), "tile": 32, "generator_hidden": (512, 512), "generator_rate": 2e-6}
+_UDRLPG_PAPER: Settings = _LARGE | {"buckets": 800}
+_GOGEPO_PAPER: Settings = _LARGE | {
+    "tile": 16,
+    "generator_hidden": (256, 256),
+    "evaluator_hidden": (256, 256),
+    "probes": 200,
+    "capacity": 10_000,
+}
+# Episodes that make up the published steps, 100,000 and 3,000,000, if none ends before its limit.
+_PENDULUM: Settings = {"episodes": 100, "return_high": 1000.0}
+_SWIMMER: Settings = {"episodes": 3000, "return_low": -100.0, "return_high": 365.0}
+_HOPPER: Settings = {"episodes": 3000, "return_low": -100.0, "survival_bonus": 1.0}
+
+PRESETS: dict[str, dict[str, dict[str, Settings]]] = {
+    "udrlpg": {
+        "paper": {
+            "gymnasium:InvertedPendulum-v5": _UDRLPG_PAPER | _PENDULUM,
+            "gymnasium:Swimmer-v5": _UDRLPG_PAPER | _SWIMMER,
+            # 3000, less the bonus of 1000 steps.
+            "gymnasium:Hopper-v5": _UDRLPG_PAPER | _HOPPER | {"return_high": 2000.0},
+        },
+        "tuned": _TUNED,
+    },
+    "gogepo": {
+        "paper": {
+            "gymnasium:InvertedPendulum-v5": _GOGEPO_PAPER | _PENDULUM,
+            "gymnasium:Swimmer-v5": _GOGEPO_PAPER | _SWIMMER,
+            "gymnasium:Hopper-v5": _GOGEPO_PAPER | _HOPPER | {"return_high": 3000.0},
+        },
+        "tuned": _TUNED,
+    },
+}
+"""By rule, by preset, by environment: what changes in the rule's `BASES`."""
