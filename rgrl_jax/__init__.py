@@ -28,7 +28,8 @@ from rgrl_jax.envs import (
 )
 from rgrl_jax.experiment.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal
 from rgrl_jax.experiment.checkpoint import load_run
-from rgrl_jax.experiment.plotting import draw_band, plot_learning
+from rgrl_jax.experiment.identity import IdentityCurve, identity_correlation, identity_curve
+from rgrl_jax.experiment.plotting import draw_band, plot_identity, plot_learning
 from rgrl_jax.experiment.programs import evaluate, play
 from rgrl_jax.experiment.rendering import render_episode
 from rgrl_jax.experiment.runner import run
@@ -76,6 +77,7 @@ __all__ = [
     "Halves",
     "History",
     "HostEnv",
+    "IdentityCurve",
     "Metrics",
     "Model",
     "ModelOutput",
@@ -96,6 +98,8 @@ __all__ = [
     "evaluation_key",
     "get_algorithm",
     "host_spec",
+    "identity_correlation",
+    "identity_curve",
     "init",
     "iqm",
     "list_algorithms",
@@ -112,6 +116,7 @@ __all__ = [
     "plan",
     "plan_error",
     "play",
+    "plot_identity",
     "plot_learning",
     "preset",
     "register_algorithm",

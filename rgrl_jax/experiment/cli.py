@@ -50,11 +50,14 @@ class Evaluate(Output):
       run: a run folder.
       episodes: episodes to play.
       seed: of the episodes.
+      commands: returns that a generator of policies, udrlpg or gogepo, is also asked for, spread over their scale,
+        5 episodes each; identity.png in the run folder shows what came of them.
     """
 
     run: Positional[Path] = Path("runs/demo")
     episodes: int = 100
     seed: int = 0
+    commands: int = 0
 
 
 @dataclasses.dataclass
@@ -232,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(command: Any, console: Console, start: float) -> Any:
     table: dict[str, Callable[[Any, Console, float], Any]] = {
         "Train": _train,
-        "Evaluate": lambda c, console, _: jobs.evaluate(console, c.run, c.episodes, c.seed),
+        "Evaluate": lambda c, console, _: jobs.evaluate(console, c.run, c.episodes, c.seed, c.commands),
         "Resume": lambda c, console, start: jobs.resume(console, c.run, c.episodes, start),
         "Plot": lambda c, console, _: jobs.plot(console, c.run, c.out),
         "Watch": lambda c, console, _: jobs.watch(console, c.run, c.out, c.seed, c.frames),

@@ -18,11 +18,12 @@ from rgrl_jax.algos.config import check_names, nearest
 from rgrl_jax.types import Metrics
 
 FORMAT_VERSION = 1
-CONFIG, METRICS, SUMMARY, CURVE, CHECKPOINTS = (
+CONFIG, METRICS, SUMMARY, CURVE, IDENTITY, CHECKPOINTS = (
     "config.json",
     "metrics.csv",
     "summary.json",
     "curve.png",
+    "identity.png",
     "checkpoints",
 )
 COLUMNS = ("seed", *(field.name for field in dataclasses.fields(Metrics)))
@@ -37,7 +38,7 @@ def create(folder: Path, *, overwrite: bool = False) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         if not overwrite or not folder.is_dir():
             raise FileExistsError(f"out = {str(folder)!r} exists and is not empty; choose another or add --overwrite")
-        for name in (CONFIG, METRICS, SUMMARY, CURVE):
+        for name in (CONFIG, METRICS, SUMMARY, CURVE, IDENTITY):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from rich.console import Console
 import rgrl_jax
 from rgrl_jax.algos.base import algorithm_name
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import callbacks, checkpoint, plotting, programs, rendering
+from rgrl_jax.experiment import callbacks, checkpoint, identity, plotting, programs, rendering
 from rgrl_jax.experiment import folder as folders
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
@@ -161,8 +161,8 @@ def _tell(console: Console, summary: dict[str, Any]) -> None:
     console.print(f"kept in {summary['folder']}; see also: rgrl watch {summary['folder']}", soft_wrap=True)
 
 
-def evaluate(console: Console, folder: Path, episodes: int, seed: int) -> dict[str, Any]:
-    """Plays noiseless episodes with the last checkpoint."""
+def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands: int = 0) -> dict[str, Any]:
+    """Plays noiseless episodes with the last checkpoint, and if ``commands`` are wanted others by command."""
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
     _check_seed(seed)
@@ -184,7 +184,32 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int) -> dict[s
         highlight=False,
         soft_wrap=True,
     )
-    return answer
+    return answer | (_obey(console, folder, commands, seed, (config, state, meta)) if commands else {})
+
+
+def _obey(console: Console, folder: Path, commands: int, seed: int, run: checkpoint.LoadedRun) -> dict[str, Any]:
+    """What is achieved for so many commands, and how well the two agree."""
+    config, state, meta = run
+    several = meta["seeds"] > 1
+    states = [jax.tree.map(lambda x, i=i: x[i], state) for i in range(meta["seeds"])] if several else [state]
+    curves = [identity.identity_curve(jax.random.key(seed), one, config, commands) for one in states]
+    commanded, achieved = np.asarray(curves[0].commanded), np.stack([np.asarray(curve.achieved) for curve in curves])
+    picture = folder / folders.IDENTITY
+    plotting.plot_identity(commanded, achieved, title=f"{config.env_id}, {algorithm_name(config)}", path=picture)
+    agreement = identity.identity_correlation(commanded, achieved)
+    console.print(
+        f"achieved against commanded return: correlation {np.mean(agreement):.2f}; drawn: {picture}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return {
+        "identity": {
+            "commanded": commanded.tolist(),
+            "achieved": achieved.tolist(),
+            "correlation": agreement.tolist(),
+            "picture": str(picture),
+        }
+    }
 
 
 def _evaluate(key: Any, state: Any, config: Any, episodes: int) -> tuple[np.ndarray[Any, Any], float, float]:

@@ -83,6 +83,51 @@ def _lines(axis: Any, metrics: Any, name: str, color: str, *, mask: bool) -> Non
     draw_band(axis, x, values, color=color, label=label, interval_label="95 % interval")
 
 
+def plot_identity(commanded: Any, achieved: Any, *, title: str = "", path: str | Path | None = None) -> Figure:
+    """Draws what generated policies reached against what they were commanded to reach, beside the line of obedience.
+
+    One thin line of means over episodes per seed; of one or two seeds their episodes as dots, from three on their
+    interquartile mean and its 95 % bootstrap interval.
+
+    Args:
+      commanded: returns ``[C]``, as of `rgrl_jax.identity_curve`.
+      achieved: returns ``[C, N]`` or ``[seeds, C, N]``.
+      title: above the picture.
+      path: where to save, if anywhere; the suffix decides the format.
+
+    Returns:
+      The matplotlib figure, drawn without pyplot, so nothing has to be closed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    commanded = np.asarray(commanded, np.float64)
+    achieved = np.asarray(achieved, np.float64).reshape(-1, len(commanded), np.shape(achieved)[-1])
+    figure = Figure(figsize=(5.5, 5.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    axis.plot(commanded, commanded, color="0.3", linestyle="--", linewidth=1, label="as commanded")
+    means, several = achieved.mean(axis=-1), len(achieved) >= 3
+    for i, seed in enumerate(achieved):
+        label = "each seed" if several and i == 0 else None if several else "mean of episodes" if i == 0 else None
+        axis.plot(commanded, means[i], color=BLUE, linewidth=0.6 if several else 1.8, label=label)
+        if not several:
+            axis.plot(np.repeat(commanded, seed.shape[1]), seed.ravel(), ".", color=BLUE, alpha=0.4)
+    if several:
+        label = f"interquartile mean of {len(achieved)} seeds"
+        draw_band(axis, commanded, means, color=BLUE, label=label, interval_label="95 % interval")
+    axis.set_xlabel("commanded return")
+    axis.set_ylabel("achieved return")
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(loc="best", frameon=False)
+    figure.suptitle(title)
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    return figure
+
+
 def draw_band(
     axis: Any, x: Any, curves: Any, *, color: str, label: str, interval_label: str | None = None, linestyle: str = "-"
 ) -> None:

@@ -2,8 +2,8 @@
 
 Every row of episodes does in turn: make policies for a command, with noise on their weights; play each for an
 episode; keep them with what they reached; learn from what was kept. The scale of observations moves within the
-episode, as the policy's memory, so episodes are those of `rgrl_jax.rollout`, and environments on the host need nothing
-else.
+episode, as the policy's memory, so episodes are those of `rgrl_jax.rollout`, and environments on the host need
+nothing else.
 
 The reference of UDRLPG learns before an episode instead of after it. That is the same, but for the updates after the
 last episode, which it never makes.

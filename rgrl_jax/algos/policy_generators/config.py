@@ -50,8 +50,8 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
       kept_buckets: of those that were ever filled, the best so many are kept; with rank_weight w all others would be
         drawn with a chance of about exp(-w kept_buckets). As many as there are keep all, as equal chances need.
       bucket_size: policies in a bucket.
-      full: what becomes of a policy whose bucket is full: it is turned away (reject), or takes the place of the oldest
-        (replace).
+      full: what becomes of a policy whose bucket is full: it is turned away (reject), or takes the place of the
+        oldest (replace).
       above: where returns above the scale go: to further buckets of the same width (append) or to the last one.
       rank_weight: buckets are drawn by exp(rank_weight rank), the best with the highest rank; 0 for equal chances.
       capacity: policies in the store of the last ones.

@@ -1,8 +1,8 @@
 """What was played, kept by return or by age: policies in buckets, or in a ring.
 
 Buckets cut the scale of returns into equal parts and hold few policies each, so that what an agent plays most does
-not crowd out the rest. Of all buckets that were ever filled the best ``K`` are kept. A bucket that falls below them stays
-below: they only move up. So what is kept is at all times what endless memory would hold in its best ``K``.
+not crowd out the rest. Of all buckets that were ever filled the best ``K`` are kept. A bucket that falls below them
+stays below: they only move up. So what is kept is at all times what endless memory would hold in its best ``K``.
 """
 
 from __future__ import annotations
