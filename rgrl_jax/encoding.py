@@ -84,7 +84,7 @@ def init_running(size: int) -> Running:
 
 
 def count_seen(running: Running, x: Array, alive: Array) -> Running:
-    """Counts vectors ``[N, n]`` where ``alive [N]`` (Chan, Golub and LeVeque, 1979); for ``N = 1`` it is Welford's."""
+    """Counts vectors ``[N, n]`` where ``alive [N]`` (Chan, Golub and LeVeque, 1979; Welford, 1962, of one)."""
     counts = alive.astype(jnp.float32)[:, None]
     number = counts.sum()
     mean = (counts * x).sum(axis=0) / jnp.maximum(number, 1.0)

@@ -23,8 +23,8 @@ class IdentityCurve(NamedTuple):
 
     Attributes:
       commanded: returns ``[C]``, from one end of their scale to the other.
-      achieved: returns of noiseless episodes ``[C, N]``, each command with one policy; as learnt from, without a bonus
-        for every step.
+      achieved: returns of noiseless episodes ``[C, N]``, each command with one policy; as learnt from, without a
+        bonus for every step.
     """
 
     commanded: Array

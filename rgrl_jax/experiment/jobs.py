@@ -166,7 +166,7 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands:
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
     _check_seed(seed)
-    config, state, meta = checkpoint.load_run(folder)
+    config, state, meta = run = checkpoint.load_run(folder)
     key = jax.random.key(seed)
     if meta["seeds"] > 1:
         key = jnp.broadcast_to(key, (meta["seeds"],))
@@ -184,7 +184,7 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands:
         highlight=False,
         soft_wrap=True,
     )
-    return answer | (_obey(console, folder, commands, seed, (config, state, meta)) if commands else {})
+    return answer | (_obey(console, folder, commands, seed, run) if commands else {})
 
 
 def _obey(console: Console, folder: Path, commands: int, seed: int, run: checkpoint.LoadedRun) -> dict[str, Any]:
