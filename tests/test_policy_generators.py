@@ -21,7 +21,7 @@ IMITATE, ASSESS, OBEY = (
     for loss in (update.imitation_loss, update.evaluator_loss, update.obedience_loss)
 )
 SMALL = {
-    "hidden": (4, 4),
+    "hidden": (4,),
     "tile": 2,
     "embedding": 3,
     "generator_hidden": (5,),
@@ -33,7 +33,7 @@ SMALL = {
     "batch": 4,
     "generator_updates": 2,
     "evaluator_updates": 3,
-    "buckets": 10,
+    "buckets": 1000,
     "kept_buckets": 8,
     "capacity": 7,
 }
@@ -156,7 +156,7 @@ class BucketTwin:
 def test_buckets_hold_what_endless_ones_would(full, above, amount):
     """Random returns, below the scale and far above it; contents and chances after every ten."""
     size = {"all": 40, "few": 4}[amount]
-    config = small(full=full, above=above, kept_buckets=size, return_low=-1.0, return_high=3.0)
+    config = small(full=full, above=above, buckets=10, kept_buckets=size, return_low=-1.0, return_high=3.0)
     there, twin = parts.init_store(config, 1), BucketTwin(config)
     values = np.float32(RNG.normal(2.0, 1.5, 80) + np.linspace(-3, 1, 80))
     for start in range(0, 80, 10):
@@ -208,7 +208,7 @@ def test_the_ring_forgets_the_oldest():
 @pytest.mark.parametrize("kind", ["buckets", "ring"])
 def test_draws_follow_the_chances(kind):
     """Policies come with their own returns; within a bucket all have the same chance, and empty places have none."""
-    config = small(store=kind, return_low=0.0, return_high=10.0, kept_buckets=5, recency=0.5)
+    config = small(store=kind, return_low=0.0, return_high=10.0, buckets=10, kept_buckets=5, recency=0.5)
     values = jnp.float32([0.5, 4.5, 4.6, 9.5])
     there = KEEP(parts.init_store(config, 1), jnp.arange(4.0)[:, None], values, config)
     policies, returns = DRAW(KEY, there, config.replace(batch=20_000))
@@ -273,7 +273,7 @@ def test_the_bonus_is_no_part_of_what_is_learnt():
 
 def test_policies_that_are_played():
     """Warm-up: all the same, made for the upper end; random ones; later for the best so far, with noise."""
-    config = small(num_envs=200, hidden=(4,), param_noise=0.3, return_high=5.0, return_low=-5.0)
+    config = small(num_envs=200, param_noise=0.3, return_high=5.0, return_low=-5.0)
     state = jax.jit(rgrl.init)(KEY, config).replace(best=jnp.float32(2.0))
     make = jax.jit(algorithm.next_policies)
     made = make(KEY, state, config)
