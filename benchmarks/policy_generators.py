@@ -1,0 +1,286 @@
+"""Generators of policies: what they learn, with which stores, and whether they do as they are told.
+
+    python -m benchmarks.policy_generators learn                      # every method on the small tasks
+    python -m benchmarks.policy_generators learn --methods udrlpg gogepo --envs CartPole-v1 --seeds 10
+    python -m benchmarks.policy_generators learn --methods udrlpg --envs gymnasium:Hopper-v5 --seeds 5
+    python -m benchmarks.policy_generators report                     # tables and plots of what is there
+
+A cell is a method on an environment: the ``tuned`` preset, or for tasks of MuJoCo that of the paper, with what
+`METHODS` changes. Its seeds are trained side by side until all have taken the environment's steps. A cell that was
+interrupted goes on from its last checkpoint, and a finished one is not run again. Rows are under
+``benchmarks/results/policy_generators``: ``returns.csv`` with the mean return of 10 noiseless episodes after every
+twentieth of the preset's episodes, and the return that was commanded for them; ``identity.csv`` with the mean return
+of 10 episodes for each of 11 commands at the end of training. Both leave out a bonus for every step where learning
+does (Hopper), so that they can be compared with commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import rgrl_jax as rgrl
+from benchmarks import report
+from benchmarks.machine import describe_run
+
+RESULTS = Path(__file__).parent / "results" / "policy_generators"
+COLUMNS = ("method", "environment", "seed", "env_steps", "command", "eval_return")
+POINTS = 20
+EPISODES = 10
+"""Noiseless ones at every point, and for every command."""
+COMMANDS = 11
+GRID = 50
+"""Points of a curve in a plot."""
+
+ALL_KEPT = {"kept_buckets": 1000}
+METHODS: dict[str, dict[str, Any]] = {
+    "udrlpg": {"algo": "udrlpg"},
+    "gogepo": {"algo": "gogepo"},
+    "ddpg": {"algo": "ddpg"},
+    "udrlpg_8_at_once": {"algo": "udrlpg", "num_envs": 8},
+    "udrlpg_equal_buckets": {"algo": "udrlpg", "rank_weight": 0.0} | ALL_KEPT,
+    "udrlpg_ring": {"algo": "udrlpg", "store": "ring"},
+    "udrlpg_equal_ring": {"algo": "udrlpg", "store": "ring", "recency": 0.0},
+    "udrlpg_replace": {"algo": "udrlpg", "full": "replace"},
+    "udrlpg_clamp": {"algo": "udrlpg", "above": "clamp"},
+}
+"""Methods, as changes of the preset of an algorithm. From the fifth on, the ablation of the store."""
+SMALL = ("CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0", "Swimmer-misc")
+STEPS = dict.fromkeys(SMALL, 100_000) | {
+    "gymnasium:InvertedPendulum-v5": 100_000,
+    "gymnasium:Swimmer-v5": 3_000_000,
+    "gymnasium:Hopper-v5": 3_000_000,
+}
+"""Environments, and environment steps of a run."""
+
+
+def make_config(method: str, env_id: str) -> Any:
+    """The config of a cell; None for DDPG where actions are discrete."""
+    settings = dict(METHODS[method])
+    if settings["algo"] == "ddpg" and isinstance(rgrl.make_spec(env_id).action, rgrl.Discrete):
+        return None
+    paper = env_id in rgrl.list_presets(settings["algo"])["paper"] and env_id not in SMALL
+    return rgrl.preset(env_id, "paper" if paper else "tuned", **settings)
+
+
+class Look(rgrl.Callback):
+    """Writes rows of noiseless episodes after every chunk, and ends the run when all seeds have taken their steps."""
+
+    def __init__(self, method: str, seeds: list[int], steps: int, out: Path):
+        self.method, self.seeds, self.steps, self.out = method, seeds, steps, out
+
+    def begin(self, run: Any) -> None:
+        """Makes what plays."""
+        self.play = per_seed(run.config, lambda state: _evaluate(state, run.config))
+
+    def after_chunk(self, run: Any) -> None:
+        """Plays."""
+        returns, taken = np.asarray(self.play(run.state)).mean(axis=1), np.asarray(run.state.env_steps)
+        commands = np.asarray(getattr(run.state, "best", np.full(taken.shape, np.nan)))
+        rows = []
+        for seed, step, command, value in zip(self.seeds, taken, commands, returns, strict=True):
+            rows.append(_row(self.method, run.config.env_id, seed, step, command, value))
+        report.append_rows(self.out / "returns.csv", rows)
+        print(f"{self.method} {run.config.env_id} {taken.min():,} steps: {returns.round(1)}", flush=True)
+        if taken.min() >= self.steps:
+            run.stopped = f"{self.steps} steps"
+
+
+def per_seed(config: Any, function: Any) -> Any:
+    """Maps a function over states of seeds ``[N, ...]``: side by side if they compile, else one after the other."""
+    if rgrl.make_spec(config.env_id).host is None:
+        return jax.jit(jax.vmap(function))
+
+    def each(states: Any) -> Any:
+        single = [jax.tree.map(lambda x, i=i: x[i], states) for i in range(states.episode.shape[0])]
+        return jax.tree.map(lambda *x: jnp.stack(x), *map(function, single))
+
+    return each
+
+
+def _evaluate(state: Any, config: Any) -> Any:
+    episode = rgrl.play(rgrl.evaluation_key(state), state, config, EPISODES)
+    return episode.episode_return - getattr(config, "survival_bonus", 0.0) * episode.length
+
+
+def _row(method: str, env_id: str, seed: int, steps: Any, command: Any, value: Any) -> dict[str, Any]:
+    cells = (method, env_id, seed, int(steps), round(float(command), 3), round(float(value), 3))
+    return dict(zip(COLUMNS, cells, strict=True))
+
+
+def run_cell(method: str, config: Any, seeds: list[int], steps: int, out: Path) -> None:
+    """Trains to the end, from the last checkpoint if there is one, and writes what came of it."""
+    name = f"{method}-{config.env_id.replace(':', '_')}"
+    folder, chunk = out / "unfinished" / name, max(config.episodes // POINTS, 1)
+    endless = config.replace(episodes=10**6)  # `Look` ends it
+    keys, state = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32)), None
+    if (folder / "checkpoints").exists():
+        keys, state = None, rgrl.load_run(folder).state
+    callbacks = [Look(method, seeds, steps, out), rgrl.Checkpoint(folder, keep=1)]
+    if state is None or int(state.env_steps.min()) < steps:
+        state, _ = rgrl.run(keys, endless, state=state, chunk=chunk, callbacks=callbacks)
+    if METHODS[method]["algo"] != "ddpg":
+        report.append_rows(out / "identity.csv", identity_rows(method, config, seeds, state))
+    about = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    machine = describe_run("jax", "jaxlib", "flax", "gymnax", "optax")
+    (out / f"{name}.json").write_text(json.dumps(machine | {"seeds": seeds, "config": about}, indent=1) + "\n")
+    shutil.rmtree(folder)
+
+
+def identity_rows(method: str, config: Any, seeds: list[int], states: Any) -> list[dict[str, Any]]:
+    """Rows of ``identity.csv``."""
+
+    def follow(state: Any) -> Any:
+        return rgrl.identity_curve(rgrl.evaluation_key(state), state, config, COMMANDS, EPISODES)
+
+    curves, rows = per_seed(config, follow)(states), []
+    for i, seed in enumerate(seeds):
+        for command, returns in zip(curves.commanded[i], np.asarray(curves.achieved[i]).mean(axis=1), strict=True):
+            rows.append(_row(method, config.env_id, seed, states.env_steps[i], command, returns))
+    return rows
+
+
+def learn(arguments: argparse.Namespace) -> None:
+    """Every cell that is not done."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
+    for env_id in arguments.envs or SMALL:
+        for method in arguments.methods or METHODS:
+            config = make_config(method, env_id)
+            if config is None or (arguments.out / f"{method}-{env_id.replace(':', '_')}.json").exists():
+                continue
+            run_cell(method, config, seeds, arguments.steps or STEPS[env_id], arguments.out)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Rows of a CSV, once each: what came after the last checkpoint of an interrupted cell is there twice."""
+    found = {(*(row[name] for name in COLUMNS[:4]), str(row["command"])): row for row in report.read_rows(path)}
+    return list(found.values())
+
+
+def of(rows: list[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
+    """The rows with these values."""
+    return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+
+
+def curves(rows: list[dict[str, Any]], grid: Any) -> Any:
+    """Of each seed the last evaluation up to each number of steps ``[seeds, points]``; NaN before the first."""
+    lines = []
+    for seed in sorted({row["seed"] for row in rows}):
+        own = of(rows, seed=seed)
+        at = np.searchsorted([row["env_steps"] for row in own], grid, side="right")
+        lines.append(np.append([np.nan], [row["eval_return"] for row in own])[at])
+    return np.array(lines)
+
+
+def returns_table(rows: list[dict[str, Any]]) -> list[str]:
+    """A line per cell: the last evaluation within the steps, and how many seeds have it at the goal or better."""
+    lines = []
+    for env_id, method in _cells(rows):
+        own, goal = of(rows, environment=env_id, method=method), report.goal_of(env_id)
+        last = curves(own, [max(STEPS[env_id], min(row["env_steps"] for row in own))])[:, 0]
+        last = last[np.isfinite(last)]
+        low, high = rgrl.bootstrap_interval(last)
+        met = "no goal" if goal is None else f"{(last >= goal - 1e-6).sum()} of {len(last)}"
+        spread = f"{last.mean():.1f} ({last.std():.1f})"
+        lines.append((env_id, method, len(last), spread, f"{rgrl.iqm(last):.1f}", f"{low:.1f} to {high:.1f}", met))
+    head = ("environment", "method", "seeds", "last evaluation, mean (std)", "IQM", "95 % interval", "at the goal")
+    return _table(head, lines)
+
+
+def identity_table(rows: list[dict[str, Any]]) -> list[str]:
+    """A line per cell: correlation of achieved with commanded returns, and their distance on the scale of returns."""
+    lines = []
+    for env_id, method in _cells(rows):
+        own = of(rows, environment=env_id, method=method)
+        asked, reached = (report.curves(own, name) for name in ("command", "eval_return"))
+        found = rgrl.identity_correlation(asked[0], reached[..., None])
+        error = np.sqrt(np.square(reached - asked).mean(axis=1)) / np.ptp(asked[0])
+        spread = f"{found.mean():.2f} ({found.std():.2f})"
+        lines.append((env_id, method, len(found), spread, f"{found.min():.2f}", f"{error.mean():.2f}"))
+    return _table(("environment", "method", "seeds", "correlation, mean (std)", "lowest", "RMS distance"), lines)
+
+
+def _cells(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Environments and methods that there are rows of, in the order of the lists above."""
+    there = {(row["environment"], row["method"]) for row in rows}
+    return [(env_id, method) for env_id in STEPS for method in METHODS if (env_id, method) in there]
+
+
+def _table(head: tuple[str, ...], lines: list[tuple[Any, ...]]) -> list[str]:
+    return report.markdown(head, [dict(zip(head, map(str, line), strict=True)) for line in lines])
+
+
+def draw(rows: list[dict[str, Any]], env_id: str, path: Path, *, identity: bool) -> None:
+    """A line per method with a band over seeds: returns against steps, or achieved against commanded returns."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.0, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    steps = np.linspace(0, STEPS[env_id], GRID + 1)[1:]
+    for (_, method), color in zip(_cells(rows), [*report.COLORS, "#444444"], strict=False):
+        own = of(rows, method=method)
+        x, lines = steps, curves(own, steps)
+        if identity:
+            x, lines = report.curves(own, "command")[0], report.curves(own, "eval_return")
+        rgrl.draw_band(axis, x, lines, color=color, label=f"{method} ({len(lines)} seeds)")
+    if identity:
+        axis.plot(axis.get_xlim(), axis.get_xlim(), color="0.3", linestyle="--", linewidth=1, label="as commanded")
+    elif report.goal_of(env_id) is not None:
+        axis.axhline(report.goal_of(env_id), color="0.3", linestyle=":", linewidth=1)
+    axis.set_xlabel("commanded return" if identity else "environment steps")
+    axis.set_ylabel("achieved return" if identity else f"return of {EPISODES} noiseless episodes")
+    axis.grid(alpha=0.25)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+    figure.suptitle(env_id)
+    figure.savefig(path, dpi=120)
+
+
+def write_report(arguments: argparse.Namespace) -> None:
+    """README.md with tables and plots of whatever there is."""
+    out = arguments.out
+    returns, identity = (read(out / f"{name}.csv") for name in ("returns", "identity"))
+    text = ["# Generators of policies", "", __doc__.strip().split("\n\n")[-1], ""]
+    if returns:
+        text += ["## Returns", "", *returns_table(returns), ""]
+    if identity:
+        text += ["## Achieved against commanded returns", "", *identity_table(identity), ""]
+    for env_id in dict.fromkeys(env_id for env_id, _ in _cells(returns)):
+        text += [f"## {env_id}", ""]
+        for rows, name in ((returns, "returns"), (identity, "identity")):
+            own, picture = of(rows, environment=env_id), f"{name}-{env_id.replace(':', '_')}.png"
+            if own:
+                draw(own, env_id, out / picture, identity=name == "identity")
+                text += [f"![{name}]({picture})", ""]
+    missing = [env_id for env_id in STEPS if env_id not in {row["environment"] for row in returns}]
+    text += [f"Not run yet: {', '.join(missing)}.", ""] if missing else []
+    (out / "README.md").write_text("\n".join([*text, *report.machines(out), ""]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = {"learn": learn, "report": write_report}
+    parser.add_argument("command", choices=commands)
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", choices=METHODS)
+    parser.add_argument("--envs", nargs="+", metavar="ENV", choices=STEPS)
+    parser.add_argument("--seeds", type=int, default=20, help="runs of a cell")
+    parser.add_argument("--first-seed", type=int, default=0, help="of these; from 1000 on for tuning")
+    parser.add_argument("--steps", type=int, help="environment steps of a run; by default those of the environment")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    commands[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    main()
