@@ -46,3 +46,13 @@ def test_other_algorithms_learn(algo, env_id, rows, least):
     _, metrics = jax.jit(jax.vmap(rgrl.train, in_axes=(0, None)))(keys, config)
     last = np.asarray(metrics.episode_return)[:, -rows // 10 :].mean(axis=1)
     assert last.mean() > least
+
+
+@pytest.mark.parametrize("env_id, least", [("CartPole-v1", 300.0), ("MountainCarContinuous-v0", 80.0)])
+def test_a_generator_learns_to_make_policies(env_id, least):
+    """Three fresh seeds of UDRLPG by the presets: noiseless episodes at the end, on average."""
+    config = rgrl.preset(env_id, algo="udrlpg")
+    keys = jax.vmap(jax.random.key)(np.arange(100, 103))
+    states, _ = jax.jit(jax.vmap(rgrl.train, in_axes=(0, None)))(keys, config)
+    evaluate = jax.jit(jax.vmap(lambda key, state: rgrl.evaluate(key, state, config, 10)))
+    assert np.asarray(evaluate(keys, states)).mean() > least
