@@ -8,10 +8,10 @@
 A cell is a method on an environment: the ``tuned`` preset, or for tasks of MuJoCo that of the paper, with what
 `METHODS` changes. Its seeds are trained side by side until all have taken the environment's steps. A cell that was
 interrupted goes on from its last checkpoint, and a finished one is not run again. Rows are under
-``benchmarks/results/policy_generators``: ``returns.csv`` with the mean return of 10 noiseless episodes after every
-twentieth of the preset's episodes, and the return that was commanded for them; ``identity.csv`` with the mean return
-of 10 episodes for each of 11 commands at the end of training. Both leave out a bonus for every step where learning
-does (Hopper), so that they can be compared with commands.
+``benchmarks/results/policy_generators``: ``returns.csv`` with the mean return of 10 noiseless episodes after every so
+many episodes as a twentieth of the steps takes if none ends early, and the return that was commanded for them;
+``identity.csv`` with the mean return of 10 episodes for each of 11 commands at the end of training. Both leave out a
+bonus for every step where learning does (Hopper), so that they can be compared with commands.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ def _row(method: str, env_id: str, seed: int, steps: Any, command: Any, value: A
 def run_cell(method: str, config: Any, seeds: list[int], steps: int, out: Path) -> None:
     """Trains to the end, from the last checkpoint if there is one, and writes what came of it."""
     name = f"{method}-{config.env_id.replace(':', '_')}"
-    folder, chunk = out / "unfinished" / name, max(config.episodes // POINTS, 1)
+    folder = out / "unfinished" / name
+    chunk = max(steps // (POINTS * config.spec.max_steps * config.num_envs), 1)
     endless = config.replace(episodes=10**6)  # `Look` ends it
     keys, state = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32)), None
     if (folder / "checkpoints").exists():

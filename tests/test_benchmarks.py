@@ -224,7 +224,7 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
 
 def test_generators_of_policies_are_measured_once(tmp_path, monkeypatch):
     """A cell that is interrupted goes on where it was, and its rows count once."""
-    changes = {"POINTS": 2, "EPISODES": 2, "COMMANDS": 3, "STEPS": {"Pendulum-v1": 60}}
+    changes = {"POINTS": 4, "EPISODES": 2, "COMMANDS": 3, "STEPS": {"Pendulum-v1": 60}}
     small = {"hidden": (4,), "tile": 2, "embedding": 2, "generator_hidden": (4,), "max_steps": 15, "episodes": 2}
     changes["METHODS"] = {"udrlpg": {"algo": "udrlpg", "warmup_episodes": 1, "kept_buckets": 4} | small}
     for name, value in changes.items():
