@@ -5,8 +5,9 @@ episode; keep them with what they reached; learn from what was kept. The scale o
 episode, as the policy's memory, so episodes are those of `rgrl_jax.rollout`, and environments on the host need
 nothing else.
 
-The reference of UDRLPG learns before an episode instead of after it. That is the same, but for the updates after the
-last episode, which it never makes.
+Two things differ from the references. UDRLPG's learns before an episode instead of after it, which is the same but for
+the updates after the last episode; it never makes them. GoGePo's draws smaller batches as long as it knows fewer
+policies than a batch holds; here batches are whole from the start, as draws are with replacement.
 """
 
 from __future__ import annotations

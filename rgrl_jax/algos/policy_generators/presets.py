@@ -3,9 +3,9 @@
 ``paper`` are those of the authors' public code, on the tasks of UDRLPG's paper, as Gymnasium's environments on the
 host. Of UDRLPG's code only Hopper's settings are there; it does not say whether the other tasks had others. Budgets
 were published in steps, 100,000 and 3,000,000; how many episodes these take depends on how long they last, and is a
-guess for InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. Its rates and noise were looked for on two to five tuning seeds, for UDRLPG on CartPole
-and the car; GoGePo's are first tries. No setting tried so far has learnt the pendulum, and nothing was tried on the
-swimmer.
+guess for InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. Its rates and noise were looked for
+on two to five tuning seeds, for UDRLPG on CartPole and the car; GoGePo's are first tries. No setting tried so far has
+learnt the pendulum, and nothing was tried on the swimmer.
 """
 
 from __future__ import annotations
