@@ -5,8 +5,8 @@ episode; keep them with what they reached; learn from what was kept. The scale o
 episode, as the policy's memory, so episodes are those of `rgrl_jax.rollout`, and environments on the host need
 nothing else.
 
-Two things differ from the references. UDRLPG's learns before an episode instead of after it, which is the same but for
-the updates after the last episode; it never makes them. GoGePo's draws smaller batches as long as it knows fewer
+Two things differ from the references. UDRLPG's learns before an episode instead of after it, which is the same but
+for the updates after the last episode; it never makes them. GoGePo's draws smaller batches as long as it knows fewer
 policies than a batch holds; here batches are whole from the start, as draws are with replacement.
 """
 
