@@ -252,7 +252,7 @@ def write_report(arguments: argparse.Namespace) -> None:
     """README.md with tables and plots of whatever there is."""
     out = arguments.out
     returns, identity = (read(out / f"{name}.csv") for name in ("returns", "identity"))
-    text = ["# Generators of policies", "", __doc__.strip().split("\n\n")[-1], ""]
+    text = ["# Generators of policies", "", __doc__.strip().split("\n\n")[-1].replace("``", "`"), ""]
     if returns:
         text += ["## Returns", "", *returns_table(returns), ""]
     if identity:
