@@ -19,8 +19,9 @@ def test_eager_jax_plans_and_learns_as_the_library(config):
     comparison.check(config, comparison.Eager(), members)
 
 
+@pytest.mark.slow
 def test_pytorch_plans_and_learns_as_the_library(config):
-    pytest.importorskip("torch", reason="only benchmarks.comparison needs PyTorch")
+    pytest.importorskip("torch", reason="only benchmarks.comparison needs PyTorch, which checks this itself")
     loop, arrays = comparison.Torch(), comparison.weights(config)
     members = [loop.member(jax.tree.map(lambda x, i=i: x[i], arrays)) for i in range(2)]
     comparison.check(config, loop, members)
