@@ -183,14 +183,16 @@ def curves(rows: list[dict[str, Any]], grid: Any) -> Any:
 
 
 def returns_table(rows: list[dict[str, Any]]) -> list[str]:
-    """A line per cell: the last evaluation within the steps, and how many seeds have it at the goal or better."""
+    """A line per cell: the last evaluation within the steps, and how many seeds are at the goal then or ever were."""
     lines = []
     for env_id, method in _cells(rows):
         own, goal = of(rows, environment=env_id, method=method), report.goal_of(env_id)
-        last = curves(own, [max(STEPS[env_id], min(row["env_steps"] for row in own))])[:, 0]
+        end = max(STEPS[env_id], min(row["env_steps"] for row in own))
+        last = curves(own, [end])[:, 0]
         last = last[np.isfinite(last)]
         low, high = rgrl.bootstrap_interval(last)
-        met = "no goal" if goal is None else f"{(last >= goal - 1e-6).sum()} of {len(last)}"
+        ever = {row["seed"] for row in own if row["env_steps"] <= end and report.first_pass([row], goal)}
+        met = "no goal" if goal is None else f"{(last >= goal - 1e-6).sum()} of {len(last)}, {len(ever)} at some time"
         spread = f"{last.mean():.1f} ({last.std():.1f})"
         lines.append((env_id, method, len(last), spread, f"{rgrl.iqm(last):.1f}", f"{low:.1f} to {high:.1f}", met))
     head = ("environment", "method", "seeds", "last evaluation, mean (std)", "IQM", "95 % interval", "at the goal")

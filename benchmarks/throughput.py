@@ -25,6 +25,7 @@ from benchmarks import report, timing
 from rgrl_jax.algos import rgrl as algo
 from rgrl_jax.algos.rgrl.acting import uses_kernel
 from rgrl_jax.algos.rgrl.learning import remember
+from rgrl_jax.experiment.programs import spare_memory
 
 RESULTS = Path(__file__).parent / "results" / "throughput"
 ENV = "CartPole-v1"
@@ -108,7 +109,7 @@ def measure_planning(
     """Columns of `PLANNING` that are measured."""
     key, params = jax.random.key(0), draw_ensemble(config).params
     program = timing.build(play(config, rows), key, params, precision=precision)
-    if program.peak_bytes > 0.8 * timing.memory_limit():
+    if program.peak_bytes > spare_memory():
         return {}
     rate = rows / timing.median_seconds(lambda: program.call(key, params), seconds=seconds)
     return {
@@ -144,7 +145,7 @@ def measure_learning(config: rgrl.RGRLConfig, precision: str, peak: float, secon
 
     arguments = jax.random.key(0), state, replay
     program = timing.build(run, *arguments, precision=precision)
-    if program.peak_bytes > 0.8 * timing.memory_limit():
+    if program.peak_bytes > spare_memory():
         return {}
     seconds = timing.median_seconds(lambda: program.call(*arguments), seconds=seconds)
     rate = config.learn_iterations / seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,12 +71,6 @@ def memory_bandwidth(count: int, seconds: float) -> float:
     x = jnp.ones(count, jnp.float32)
     program = build(lambda a: a + 1.0, x)
     return 8.0 * count / median_seconds(lambda: program.call(x), seconds=seconds)
-
-
-def memory_limit() -> int:
-    """Bytes that programs may use: of the device, or of the computer."""
-    stats = jax.devices()[0].memory_stats() or {}
-    return int(stats.get("bytes_limit", os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
 
 
 def where() -> dict[str, str]:

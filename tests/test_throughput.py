@@ -73,7 +73,7 @@ def test_what_takes_too_long_or_too_much_is_left_out(tmp_path, monkeypatch, caps
     )  # fmt: skip
     throughput.run_cases(cases, tmp_path)
     assert capsys.readouterr().out.count("too slow") == 2
-    monkeypatch.setattr(timing, "memory_limit", lambda: 10)
+    monkeypatch.setattr(throughput, "spare_memory", lambda: 10)
     config = throughput.make_config("gru", "small-raw", **TINY)
     assert throughput.measure_planning(config, 1, "float32", 1e9, 0.0) == {}
     assert not list(tmp_path.iterdir())

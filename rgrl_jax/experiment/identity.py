@@ -46,17 +46,27 @@ def identity_curve(key: Key, state: Any, config: Any, num_commands: int = 11, nu
     Raises:
       ValueError: the algorithm takes no commands, or one of the numbers is too small.
     """
-    if not isinstance(config, PolicyGeneratorConfig):
-        raise ValueError(f"algorithm {algorithm_name(config)!r} takes no commands; udrlpg and gogepo do")
-    for name, number, least in (("num_commands", num_commands, 2), ("num_episodes", num_episodes, 1)):
-        if number < least:
-            raise ValueError(f"{name} = {number} must be at least {least}")
+    check_commands(config, num_commands)
+    if num_episodes < 1:
+        raise ValueError(f"num_episodes = {num_episodes} must be at least 1")
     commanded = jnp.linspace(*return_bounds(config), num_commands)
     keys = jax.random.split(key, num_commands)
     if not host.is_hosted(config):
         return IdentityCurve(commanded, _achieve_all(keys, commanded, state, config, num_episodes))
     rows = [_achieve(keys[i], commanded[i], state, config, num_episodes) for i in range(num_commands)]
     return IdentityCurve(commanded, jnp.stack(rows))
+
+
+def check_commands(config: Any, number: int) -> None:
+    """Fails unless a config's algorithm takes commands, and there are enough of them.
+
+    Raises:
+      ValueError: one sentence.
+    """
+    if not isinstance(config, PolicyGeneratorConfig):
+        raise ValueError(f"algorithm {algorithm_name(config)!r} takes no commands; udrlpg and gogepo do")
+    if number < 2:
+        raise ValueError(f"commands = {number} must be at least 2")
 
 
 def _achieve(key: Key, command: Array, state: Any, config: PolicyGeneratorConfig, num_episodes: int) -> Array:

@@ -167,6 +167,8 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands:
         raise ValueError(f"episodes = {episodes} must be at least 1")
     _check_seed(seed)
     config, state, meta = run = checkpoint.load_run(folder)
+    if commands:
+        identity.check_commands(config, commands)
     key = jax.random.key(seed)
     if meta["seeds"] > 1:
         key = jnp.broadcast_to(key, (meta["seeds"],))

@@ -54,7 +54,6 @@ class TrainState(struct.PyTreeNode):
       store: policies that were played.
       best: highest return so far, without the bonus for every step; minus infinity before any. It is the command of
         noiseless episodes, so that a state with another one plays for another return.
-      updates: of the generator, scalar int32.
       episode: rows of episodes finished, scalar int32.
       env_steps: environment steps taken, scalar int32.
     """
@@ -64,7 +63,6 @@ class TrainState(struct.PyTreeNode):
     running: Running | tuple[()]
     store: Store
     best: Array
-    updates: Array
     episode: Array
     env_steps: Array
 
@@ -91,7 +89,6 @@ def init(key: Key, config: PolicyGeneratorConfig) -> TrainState:
         running=init_running(sizes[0]) if config.observation == "running" else (),
         store=init_store(config, count_weights(sizes)),
         best=jnp.float32(-jnp.inf),
-        updates=jnp.int32(0),
         episode=jnp.int32(0),
         env_steps=jnp.int32(0),
     )
@@ -160,7 +157,6 @@ def learn(
         running=memory.running,
         store=store,
         best=jnp.maximum(state.best, returns.max()),
-        updates=state.updates + config.generator_updates * (state.episode + 1 >= config.warmup_episodes),
         episode=state.episode + 1,
         env_steps=state.env_steps + taken,
     )

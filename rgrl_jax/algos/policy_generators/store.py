@@ -123,7 +123,7 @@ def draw(key: Key, store: Store, batch: int, weight: Scalar) -> tuple[Array, Arr
     See `chances`; within a bucket all policies have the same.
     """
     key, member_key = jax.random.split(key)
-    at = jax.random.choice(key, chances(store, weight).shape[0], (batch,), p=chances(store, weight))
+    at = jax.random.choice(key, store.returns.shape[0], (batch,), p=chances(store, weight))
     if isinstance(store, Ring):
         return store.policies[at], store.returns[at]
     filled = jnp.minimum(store.written[at], store.returns.shape[1])
