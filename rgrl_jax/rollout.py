@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from rgrl_jax.envs.spec import EnvSpec
-from rgrl_jax.types import Array, Box, Episode, Key, PyTree
+from rgrl_jax.types import Array, Box, Episode, Key, Metrics, PyTree
 
 
 class View(NamedTuple):
@@ -189,6 +189,31 @@ def decide(now: Rollout, policy: Policy) -> tuple[Rollout, Array]:
 def finish(done: Rollout) -> Episode:
     """The episodes of a rollout, whether they have ended or not."""
     return done.episode.replace(info=jax.tree.map(lambda total: total / done.plans, done.episode.info))
+
+
+def as_metrics(episode: Episode, *, finished: Array, env_steps: Array, loss: Array, windows: Array) -> Metrics:
+    """The row of metrics of ``N`` episodes played side by side, without anything said of plans.
+
+    Args:
+      episode: the episodes.
+      finished: episodes finished so far, this row among them.
+      env_steps: environment steps taken so far, likewise.
+      loss: see `Metrics.model_loss`.
+      windows: see `Metrics.windows`.
+    """
+    nothing = jnp.float32(0.0)
+    return Metrics(
+        episode=finished,
+        env_steps=env_steps,
+        episode_return=episode.episode_return.mean(),
+        episode_length=episode.length.sum(dtype=jnp.int32) // episode.length.shape[0],
+        terminated=episode.terminated.all(),
+        model_loss=loss,
+        plan_loss=nothing,
+        plan_movement=nothing,
+        plan_noise=nothing,
+        windows=windows,
+    )
 
 
 def _moving(episode: Episode, t: Array, padding: int) -> Array:

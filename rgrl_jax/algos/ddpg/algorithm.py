@@ -30,7 +30,7 @@ from rgrl_jax.algos.ddpg.parts import (
 from rgrl_jax.algos.ddpg.replay import Ring, Steps, draw, init_ring, stored, write
 from rgrl_jax.algos.ddpg.update import Nets, improve, init_nets, make_batch
 from rgrl_jax.envs.spec import observed
-from rgrl_jax.rollout import Acting, Policy, View, advance, begin, finish, rollout
+from rgrl_jax.rollout import Acting, Policy, View, advance, as_metrics, begin, finish, rollout
 from rgrl_jax.types import Array, Box, Episode, Key, Metrics, PyTree
 
 
@@ -204,27 +204,17 @@ def act(state: TrainState, config: DDPGConfig) -> Acting:
 def learn(state: TrainState, episode: Episode, memory: Learner, config: DDPGConfig) -> tuple[TrainState, Metrics]:
     """An episode that was played as `act` says goes into the replay; ``memory`` is what was learnt within it."""
     made = (memory.updates - state.updates).astype(jnp.float32)
-    length = episode.length.sum(dtype=jnp.int32)
     after = state.replace(
         nets=memory.nets,
         running=memory.running,
         ring=write(state.ring, taken(episode, memory.voltages, config), episode.length),
         updates=memory.updates,
         episode=state.episode + 1,
-        env_steps=state.env_steps + length,
+        env_steps=state.env_steps + episode.length.sum(dtype=jnp.int32),
     )
-    nothing = jnp.float32(0.0)
-    return after, Metrics(
-        episode=after.episode,
-        env_steps=after.env_steps,
-        episode_return=episode.episode_return.mean(),
-        episode_length=length // config.num_envs,
-        terminated=episode.terminated.all(),
-        model_loss=memory.error / jnp.maximum(made, 1.0),
-        plan_loss=nothing,
-        plan_movement=nothing,
-        plan_noise=nothing,
-        windows=stored(after.ring),
+    loss = memory.error / jnp.maximum(made, 1.0)
+    return after, as_metrics(
+        episode, finished=after.episode, env_steps=after.env_steps, loss=loss, windows=stored(after.ring)
     )
 
 

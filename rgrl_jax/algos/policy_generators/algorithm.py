@@ -40,7 +40,7 @@ from rgrl_jax.algos.policy_generators.parts import (
 from rgrl_jax.algos.policy_generators.store import Store, stored
 from rgrl_jax.algos.policy_generators.update import Net, Nets, init_nets, make_policies, study
 from rgrl_jax.encoding import Running, count_seen, init_running
-from rgrl_jax.rollout import Acting, Policy, View, advance, begin, finish, rollout
+from rgrl_jax.rollout import Acting, Policy, View, advance, as_metrics, begin, finish, rollout
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 
@@ -151,27 +151,16 @@ def learn(
         _keys(state)[2],
         state.nets,
     )
-    taken = episode.length.sum(dtype=jnp.int32)
     after = state.replace(
         nets=nets,
         running=memory.running,
         store=store,
         best=jnp.maximum(state.best, returns.max()),
         episode=state.episode + 1,
-        env_steps=state.env_steps + taken,
+        env_steps=state.env_steps + episode.length.sum(dtype=jnp.int32),
     )
-    nothing = jnp.float32(0.0)
-    return after, Metrics(
-        episode=after.episode,
-        env_steps=after.env_steps,
-        episode_return=episode.episode_return.mean(),
-        episode_length=taken // config.num_envs,
-        terminated=episode.terminated.all(),
-        model_loss=loss,
-        plan_loss=nothing,
-        plan_movement=nothing,
-        plan_noise=nothing,
-        windows=stored(after.store),
+    return after, as_metrics(
+        episode, finished=after.episode, env_steps=after.env_steps, loss=loss, windows=stored(store)
     )
 
 

@@ -21,7 +21,7 @@ from rgrl_jax.algos.rgrl.learning import begin_learning, learn, learn_count, mak
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
 from rgrl_jax.envs.spec import observed
 from rgrl_jax.models.precision import matmul_precision
-from rgrl_jax.rollout import Acting, Policy, Rollout, advance, begin, finish, rollout
+from rgrl_jax.rollout import Acting, Policy, Rollout, advance, as_metrics, begin, finish, rollout
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 RECENT = 10
@@ -108,19 +108,10 @@ def _conclude(
         episode=state.episode + 1,
         env_steps=state.env_steps + length * config.action_repeat,
     )
-    metrics = Metrics(
-        episode=state.episode,
-        env_steps=state.env_steps,
-        episode_return=returns,
-        episode_length=length // config.num_envs,
-        terminated=episode.terminated.all(),
-        model_loss=loss,
-        plan_loss=episode.info["plan_loss"].mean(),
-        plan_movement=episode.info["plan_movement"].mean(),
-        plan_noise=noise,
-        windows=replay.num_windows(state.replay),
-    )
-    return state, metrics
+    windows = replay.num_windows(state.replay)
+    metrics = as_metrics(episode, finished=state.episode, env_steps=state.env_steps, loss=loss, windows=windows)
+    info = jax.tree.map(jnp.mean, episode.info)
+    return state, metrics.replace(plan_loss=info["plan_loss"], plan_movement=info["plan_movement"], plan_noise=noise)
 
 
 def _acting(key: Key, params: PyTree, config: RGRLConfig, noise: Array, explore: Array, num_envs: int) -> Acting:

@@ -31,7 +31,7 @@ from rgrl_jax.algos.unit_teams.network import (
     output_mean,
 )
 from rgrl_jax.algos.unit_teams.parts import actor_design, actor_sizes, critic_design, env_action, features
-from rgrl_jax.rollout import Acting, Policy, View, advance, begin, finish, rollout
+from rgrl_jax.rollout import Acting, Policy, View, advance, as_metrics, begin, finish, rollout
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 
@@ -168,25 +168,15 @@ def _conclude(
     """Learns from the last step and counts the steps; ``state`` is that before the episode."""
     end = episode.length.max()
     learner = learn_step(memory, episode, end, jnp.zeros(config.num_envs), config, target)
-    taken = episode.length.sum(dtype=jnp.int32)
     after = state.replace(
         actor=learner.actor,
         critic=learner.critic,
         updates=learner.updates,
-        env_steps=state.env_steps + taken,
+        env_steps=state.env_steps + episode.length.sum(dtype=jnp.int32),
     )
-    nothing = jnp.float32(0.0)
-    return after, Metrics(
-        episode=state.episode,
-        env_steps=after.env_steps,
-        episode_return=episode.episode_return.mean(),
-        episode_length=taken // config.num_envs,
-        terminated=episode.terminated.all(),
-        model_loss=learner.error / end,
-        plan_loss=nothing,
-        plan_movement=nothing,
-        plan_noise=nothing,
-        windows=jnp.int32(0),
+    loss = learner.error / end
+    return after, as_metrics(
+        episode, finished=state.episode, env_steps=after.env_steps, loss=loss, windows=jnp.int32(0)
     )
 
 
