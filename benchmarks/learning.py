@@ -207,7 +207,7 @@ def main() -> None:
                 run_setting(env_id, setting, config, seeds, arguments.out, arguments.workers, arguments.batch)
     report.write_report(arguments.out)
     if arguments.out == RESULTS:
-        report.write_section(README, RESULTS)
+        report.write_sections(README, RESULTS)
 
 
 if __name__ == "__main__":

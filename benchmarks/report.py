@@ -141,6 +141,8 @@ LEVER = (
     "verdict",
 )  # fmt: skip
 
+VERDICTS = ("better", "worse", "not settled")
+
 
 def ablation(folder: Path, found: dict[str, list[dict[str, Any]]]) -> list[str]:
     """What each lever and each rival planner did beside ``tuned``, over the same seeds and as many episodes."""
@@ -165,7 +167,7 @@ def compare(base: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str
     episodes = min(returns.shape[1] for returns in both)
     left, right = (returns[:, :episodes].mean(axis=1) for returns in both)
     low, high = rgrl.bootstrap_interval(right - left, np.mean)
-    verdict = "better" if low > 0 else "worse" if high < 0 else "not settled"
+    verdict = VERDICTS[0 if low > 0 else 1 if high < 0 else 2]
     return {
         "seeds": str(len(common)),
         "episodes": str(episodes),
@@ -212,14 +214,39 @@ def published(env_id: str) -> list[str]:
     return ["", "Published elsewhere:", "", *markdown(("agent", "env_steps", "episode_return", "source"), shown)]
 
 
-MARKS = ("<!-- learning: made by `python -m benchmarks.learning` -->", "<!-- /learning -->")
+def lever_table(out: Path) -> list[str]:
+    """Where each lever or rival planner was better, worse or neither than ``tuned``, by `compare`."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for folder in sorted(path.parent for path in out.glob("*/tuned.csv")):
+        base = read_rows(folder / "tuned.csv")
+        for name in (*settings.RIVALS, *settings.LEVERS):
+            if rows := read_rows(folder / f"{name}.csv"):
+                verdicts = found.setdefault(name, {verdict: [] for verdict in VERDICTS})
+                verdicts[compare(base, rows)["verdict"]].append(base[0]["environment"])
+    rows = [
+        {"setting": f"`{name}`"} | {verdict: ", ".join(where) or "-" for verdict, where in verdicts.items()}
+        for name, verdicts in found.items()
+    ]
+    return markdown(("setting", *VERDICTS), rows)
 
 
-def write_section(readme: Path, out: Path) -> None:
-    """Puts `tuned_table` between the two `MARKS` of a README."""
-    before, rest = readme.read_text().split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    readme.write_text("\n".join([before + MARKS[0], *tuned_table(out), MARKS[1] + after]))
+SECTIONS: dict[str, Callable[[Path], list[str]]] = {"learning": tuned_table, "levers": lever_table}
+"""What a README shows of a folder of results, between two `marks`."""
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The lines around one of the `SECTIONS`."""
+    return f"<!-- {name}: made by `python -m benchmarks.learning` -->", f"<!-- /{name} -->"
+
+
+def write_sections(readme: Path, out: Path) -> None:
+    """Puts the `SECTIONS` between their marks in a README."""
+    text = readme.read_text()
+    for name, make in SECTIONS.items():
+        first, last = marks(name)
+        before, rest = text.split(first)
+        text = "\n".join([before + first, *make(out), last + rest.split(last)[1]])
+    readme.write_text(text)
 
 
 def _tuned_first(path: Path) -> tuple[bool, str]:

@@ -137,21 +137,30 @@ def test_report_draws_and_tells(tmp_path):
 
 
 def test_results_are_put_between_the_marks_of_the_readme(tmp_path):
-    path = tmp_path / "CartPole-v1" / "tuned.csv"
-    path.parent.mkdir()
-    report.append_rows(path, _rows([[9.0, 480.0]] * 3))
+    folder = tmp_path / "CartPole-v1"
+    folder.mkdir()
+    for setting, value in (("tuned", 480.0), ("cem", 490.0), ("one_member", 470.0), ("no_reset", 480.0)):
+        report.append_rows(folder / f"{setting}.csv", _rows([[9.0, value]] * 3, setting=setting))
     readme = tmp_path / "README.md"
-    readme.write_text("\n".join(["before", report.MARKS[0], "old", report.MARKS[1], "after"]))
+    first, second = report.marks("learning"), report.marks("levers")
+    readme.write_text("\n".join(["before", first[0], "old", first[1], "between", second[0], second[1], "after"]))
     for _ in range(2):
-        report.write_section(readme, tmp_path)
-    lines = readme.read_text().splitlines()
-    assert lines[0] == "before" and lines[-1] == "after" and "old" not in lines
-    assert lines[2:-2] == report.tuned_table(tmp_path)
+        report.write_sections(readme, tmp_path)
+    assert readme.read_text().splitlines() == [
+        *("before", first[0], *report.tuned_table(tmp_path), first[1]),
+        *("between", second[0], "| setting | better | worse | not settled |", "| --- | --- | --- | --- |"),
+        "| `cem` | CartPole-v1 | - | - |",
+        "| `one_member` | - | CartPole-v1 | - |",
+        "| `no_reset` | - | - | CartPole-v1 |",
+        *(second[1], "after"),
+    ]
 
 
 def test_readme_shows_the_committed_results():
     text = learning.README.read_text()
-    assert "\n".join([report.MARKS[0], *report.tuned_table(learning.RESULTS), report.MARKS[1]]) in text
+    for name, make in report.SECTIONS.items():
+        first, last = report.marks(name)
+        assert "\n".join([first, *make(learning.RESULTS), last]) in text
 
 
 def test_figure2_says_where_larger_is_not_faster(tmp_path):
