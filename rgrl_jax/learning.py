@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rgrl_jax import sharing
 from rgrl_jax.models.base import Model
 from rgrl_jax.types import Array, Key, Params, PyTree, Scalar, Window
 
@@ -115,13 +116,14 @@ def update(
     *,
     loss: str = "mse",
     teacher_forcing: bool = False,
-    dropout_key: Key | None = None,
+    dropout_keys: Key | None = None,
     scale: Scalar = 1.0,
 ) -> tuple[PyTree, PyTree, Array, Array]:
     """One gradient step of every member on its own batch.
 
     The loss is MSE(reward) + state_weight * MSE(state): each a mean over the known steps and entries of a
-    window, and then over windows (equation 3 with the state term of footnote 5).
+    window, and then over windows, those of all devices that share a batch (equation 3 with the state term of
+    footnote 5).
 
     Args:
       model: the model.
@@ -132,14 +134,12 @@ def update(
       state_weight: weight of the state term, >= 0.
       loss: one of `LOSSES`.
       teacher_forcing: see `window_errors`.
-      dropout_key: likewise; every member and window drops others.
+      dropout_keys: likewise, of every member and window ``[E, B]``.
       scale: factor of the step that the optimizer makes.
 
     Returns:
       New params, new optimiser state, loss ``[E]``, summed squared reward errors ``[E, B]``.
     """
-
-    keys = None if dropout_key is None else jax.random.split(dropout_key, windows.mask.shape[:2])
 
     def total(member: Params, batch: Window, keys: Array | None) -> tuple[Array, Array]:
         def one(window: Window, key: Key | None) -> Errors:
@@ -150,8 +150,9 @@ def update(
 
     def step(member: Params, state: PyTree, batch: Window, keys: Array | None) -> tuple[Params, PyTree, Array, Array]:
         (value, errors), gradient = jax.value_and_grad(total, has_aux=True)(member, batch, keys)
+        value, gradient = sharing.mean((value, gradient))
         updates, state = optimizer.update(gradient, state, member)
         updates = jax.tree.map(lambda u: scale * u, updates)
         return optax.apply_updates(member, updates), state, value, errors
 
-    return jax.vmap(step)(params, opt_state, windows, keys)
+    return jax.vmap(step)(params, opt_state, windows, dropout_keys)

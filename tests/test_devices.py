@@ -81,9 +81,10 @@ def test_seeds_that_do_not_fit_at_once_run_in_batches(seed_batch, batches, monke
 
 
 def test_devices_that_are_not_there_are_refused():
-    state = tiny.toy_init(jax.random.key(0), tiny.ToyConfig())
+    config = tiny.ToyConfig()
+    state = tiny.toy_init(jax.random.key(0), config)
     with pytest.raises(ValueError, match="devices = 3 must be in 1..1"):
-        programs.spread(state, 3)
+        programs.spread(state, config, 3)
 
 
 @pytest.mark.parametrize("word", ["0", "2", "many"])

@@ -88,6 +88,8 @@ class Algorithm(NamedTuple):
       play: ``(key, state, config, num_episodes) -> Episode``; noiseless episodes of the frozen agent.
       describe: ``config -> Cost``; what a run costs, without compiling anything.
       halves: ``step`` and ``play`` in parts, or None; without them it cannot play environments on the host.
+      shared: fields of the config that count what the devices of a single run share by `rgrl_jax.sharing`; with none,
+        several devices can only take a seed each.
     """
 
     init: Callable[[Key, Any], Any]
@@ -95,6 +97,7 @@ class Algorithm(NamedTuple):
     play: Callable[[Key, Any, Any, int], Episode]
     describe: Callable[[Any], Cost]
     halves: Halves | None = None
+    shared: tuple[str, ...] = ()
 
 
 _ALGORITHMS: dict[type, tuple[str | tuple[str, ...], Algorithm]] = {}

@@ -60,9 +60,8 @@ def train(
         raise ValueError(f"seed_batch = {options['seed_batch']} must be at least 0")
     _check_seed(options["seed"], options["seeds"])
     devices = _count_devices(options["devices"])
-    if options["seeds"] % devices:
-        raise ValueError(f"devices = {devices} must divide seeds = {options['seeds']}")
     config.validate()
+    programs.check_spread(config, options["seeds"] if options["seeds"] > 1 else None, devices)
     folders.create(folder, overwrite=overwrite)
     key = checkpoint.seed_keys(options["seed"], options["seeds"])
     return _run(console, key, config, None, folder, options, start)

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from rgrl_jax import training
+from rgrl_jax import sharing, training
+from rgrl_jax.algos.base import algorithm_name, get_algorithm
 from rgrl_jax.experiment import host
 from rgrl_jax.types import Array, Episode, Key, Metrics
 
@@ -100,39 +101,67 @@ def evaluation_keys(state: Any) -> Key:
     return (jax.vmap(draw) if state.episode.ndim else draw)(state)
 
 
-def spread(state: Any, devices: int) -> Any:
-    """A state of seeds ``[N, ...]`` with equally many of them on each device; what it is trained and evaluated by
-    then runs there too.
+def spread(state: Any, config: Any, devices: int) -> Any:
+    """A state laid out over devices; what it is trained and evaluated by then runs there too.
+
+    Seeds ``[N, ...]`` go equally many to each device. A single run is on each of them whole, and its environments and
+    learning are shared, see `rgrl_jax.sharing`.
 
     Raises:
-      ValueError: there are not so many devices, or seeds do not divide evenly, or there is no axis of seeds.
+      ValueError: see `check_spread`.
+    """
+    seeds = state.episode.shape[0] if state.episode.ndim else None
+    check_spread(config, seeds, devices)
+    if devices == 1:
+        return state
+    name, spec = (sharing.AXIS, PartitionSpec()) if seeds is None else ("seeds", PartitionSpec("seeds"))
+    mesh = jax.make_mesh((devices,), (name,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+    return jax.device_put(state, NamedSharding(mesh, spec))
+
+
+def check_spread(config: Any, seeds: int | None, devices: int) -> None:
+    """Makes sure that so many devices can train so many seeds, or a single run without an axis of seeds.
+
+    Raises:
+      ValueError: there are not so many devices, or what is spread does not divide evenly, or nothing can be spread.
     """
     if not 1 <= devices <= jax.device_count():
         raise ValueError(f"devices = {devices} must be in 1..{jax.device_count()}")
-    seeds = state.episode.shape[0] if state.episode.ndim else 1
-    if seeds % devices:
-        raise ValueError(f"devices = {devices} must divide the number of seeds, {seeds}")
+    if seeds is not None:
+        if seeds % devices:
+            raise ValueError(f"devices = {devices} must divide the number of seeds, {seeds}")
+        return
     if devices == 1:
-        return state
-    mesh = jax.make_mesh((devices,), ("seeds",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec("seeds")))
+        return
+    shared = get_algorithm(config).shared
+    if not shared or host.is_hosted(config):
+        what = f"of {algorithm_name(config)!r}" if not shared else f"in {config.env_id}, which lives on the host"
+        raise ValueError(f"devices = {devices} cannot share a single run {what}; only several seeds are spread")
+    for name in shared:
+        if getattr(config, name) % devices:
+            raise ValueError(f"devices = {devices} must divide {name} = {getattr(config, name)} of a single run")
 
 
 def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0) -> Callable[..., Any]:
     """Compiles a function of a state and a config, the last two arguments, mapped over seeds if the state has any.
 
-    With ``seed_batch = 0`` all seeds of a device are in lockstep, or halves, quarters, ... until memory holds them.
+    It runs where the state lies, see `spread`, and what it returns lies there likewise. With ``seed_batch = 0`` all seeds of a device are in lockstep, or halves, quarters, ... until memory holds them.
     """
     *mapped, _ = arguments
-    if not mapped[-1].episode.ndim:
-        return jax.jit(function).lower(*arguments).compile()
     sharding = mapped[-1].episode.sharding
+    if not mapped[-1].episode.ndim:
+        return _placed(_compile_there(function, arguments, sharding), sharding)
     seeds = mapped[-1].episode.shape[0] // len(sharding.device_set)
     batch = min(seed_batch or seeds, seeds)
     program = _compile_seeds(function, arguments, sharding, batch)
     while not seed_batch and batch > 1 and program.memory_analysis().temp_size_in_bytes > spare_memory():
         batch = -(-batch // 2)
         program = _compile_seeds(function, arguments, sharding, batch)
+    return _placed(program, sharding)
+
+
+def _placed(program: Callable[..., Any], sharding: Any) -> Callable[..., Any]:
+    """The program, with its arguments laid out first where there are several devices."""
     if len(sharding.device_set) == 1:
         return program
 
@@ -144,16 +173,22 @@ def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0)
 
 
 def _compile_seeds(function: Callable[..., Any], arguments: tuple[Any, ...], sharding: Any, batch: int) -> Any:
-    """Compiles it for the seeds of every device, ``batch`` of them at a time.
-
-    Where seeds are spread over devices, each runs the program of one device on its own: nothing is left to partition.
-    """
-    *mapped, config = arguments
+    """Compiles it for the seeds of every device, ``batch`` of them at a time."""
 
     def program(*arguments: Any) -> Any:
         *mapped, config = arguments
         return _in_batches(lambda seed: function(*seed, config), mapped, mapped[-1].episode.shape[0], batch)
 
+    return _compile_there(program, arguments, sharding)
+
+
+def _compile_there(program: Callable[..., Any], arguments: tuple[Any, ...], sharding: Any) -> Any:
+    """Compiles it for where the state lies.
+
+    Each of several devices runs the program of one device on its own part: nothing is left to partition, and what
+    devices tell each other is what `rgrl_jax.sharing` says.
+    """
+    *mapped, config = arguments
     if len(sharding.device_set) == 1:
         return jax.jit(program).lower(*arguments).compile()
     specs = (*(sharding.spec for _ in mapped), PartitionSpec())

@@ -77,7 +77,8 @@ def run(
       state: where to continue; None starts anew.
       chunk: episodes per compiled program; between chunks the callbacks see the run. It changes no number.
       callbacks: called in order.
-      devices: over how many the seeds are spread; divides their number.
+      devices: over how many the seeds are spread, or the environments and the learning of a single run; divides
+        their number.
       seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
 
     Returns:
@@ -94,7 +95,7 @@ def run(
         raise ValueError(f"seed_batch = {seed_batch} must be at least 0")
     status = _begin(key, config, state)
     if devices != 1:
-        status.state = spread(status.state, devices)
+        status.state = spread(status.state, config, devices)
     if status.episode >= status.planned:
         raise ValueError(f"episodes = {status.planned} must be more than the {status.episode} already trained")
     history: list[Metrics] = []

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax import schedules
+from rgrl_jax import schedules, sharing
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.parts import Parts, parts
 from rgrl_jax.encoding import SQUASHES, Codec, scale, straight_through
@@ -64,9 +64,10 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
         def planned() -> tuple[Array, PyTree, PyTree]:
             with matmul_precision(config.precision):
                 out, info = plan_rows(key, params, view, config, noise, built)
-            steps = jnp.swapaxes(out.plan[:, : config.replan_every], 0, 1)
+            steps = jax.vmap(jax.vmap(built.codec.decode_action))(out.plan[:, : config.replan_every])
             memory = _shifted(out.latent, config.replan_every) if config.plan_warm_start else ()
-            return jax.vmap(jax.vmap(built.codec.decode_action))(steps), info, memory
+            steps, info, memory = sharing.gather((steps, info, memory), view.episode.length.shape[0])
+            return jnp.swapaxes(steps, 0, 1), info, memory
 
         return jax.lax.cond(jax.random.uniform(jax.random.fold_in(key, 2)) < explore, explored, planned)
 
@@ -122,14 +123,17 @@ def plan_rows(
 ) -> tuple[PlanOutput, PyTree]:
     """Plans for ``N`` environments with ``P`` starts each; the member draws are shared by all rows.
 
+    Where devices share the environments, `rgrl_jax.sharing`, these are the plans of this device's ``N``.
+
     Returns:
       Of each environment the plan that the ensemble scores best, leaves ``[N, ...]``, and diagnostics ``[N]``.
     """
     noise_key, member_key = jax.random.split(key)
-    n, starts = view.episode.length.shape[0], config.plan_starts
-    init_plan = _starts(noise_key, (n, starts, config.horizon, built.codec.action_size), noise, config)
+    starts = config.plan_starts
+    init_plan = _starts(noise_key, (view.episode.length.shape[0], starts, config.horizon, built.codec.action_size), noise, config)
     if config.plan_warm_start:
         init_plan = init_plan + view.memory[:, None]
+    init_plan = sharing.share(init_plan)
     dynamics = _true_dynamics if config.dynamics == "environment" else _learned_dynamics
     rows, split, apply = dynamics(params, view, config, built)
     planner, wishes = _planner(config), desired_rewards(config)
@@ -162,7 +166,7 @@ def plan_rows(
         )
 
     out = jax.vmap(jax.vmap(one, in_axes=(None, 0, 0)))(rows, init_plan, found)  # [N, P, ...]
-    best = _judged(out.score, config).argmin(axis=-1) if starts > 1 else jnp.zeros(n, jnp.int32)
+    best = _judged(out.score, config).argmin(axis=-1) if starts > 1 else jnp.zeros(len(init_plan), jnp.int32)
     out = jax.vmap(lambda tried, i: jax.tree.map(lambda x: x[i], tried))(out, best)
     loss = out.loss[:, -1] if config.plan_iterations else out.score.mean(axis=-1)
     return out, {"plan_loss": loss, "plan_movement": out.movement}
@@ -232,7 +236,7 @@ def _learned_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Par
     """The ensemble's."""
     _, codec, model = built
     present = jax.vmap(codec.encode_state, in_axes=(0, None))(view.episode.obs[view.t], jnp.bool_(False))
-    history = _recent(view.episode, view.t, codec, config.history_length)
+    present, history = sharing.share((present, _recent(view.episode, view.t, codec, config.history_length)))
     # History runs once per environment step and member: [N, E, ...]
     memory = jax.vmap(jax.vmap(model.remember, in_axes=(0, None)), in_axes=(None, 0))(params, history)
 
@@ -267,7 +271,7 @@ def _true_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Parts)
         del member
         return jax.lax.scan(step, (state, jnp.bool_(True), jnp.float32(0.0)), actions)[1]
 
-    return view.env_state, lambda row: (jnp.zeros(1), row), apply
+    return sharing.share(view.env_state), lambda row: (jnp.zeros(1), row), apply
 
 
 def desired_rewards(config: RGRLConfig) -> Array:

@@ -214,5 +214,5 @@ def describe(config: RGRLConfig) -> Cost:
 
 
 HALVES = Halves(lambda config: config.spec, act, show, learn_from)
-ALGORITHM = Algorithm(init, step, play, describe, HALVES)
+ALGORITHM = Algorithm(init, step, play, describe, HALVES, shared=("num_envs", "learn_batch"))
 register_algorithm("rgrl", RGRLConfig, ALGORITHM)

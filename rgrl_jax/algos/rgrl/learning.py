@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax import learning, replay, schedules
+from rgrl_jax import learning, replay, schedules, sharing
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
 from rgrl_jax.encoding import Codec
@@ -160,7 +160,9 @@ def learn(
         params, opt_state, memory, total = carry
         draw_key, window_key, dropout_key = jax.random.split(jax.random.fold_in(key, i), 3)
         rows = draw_rows(draw_key, params, memory, cut, config)
-        windows = _sample_windows(window_key, memory, rows, cut, config)
+        keys = [jax.random.split(k, rows.shape) for k in (window_key, dropout_key)]
+        own, window_keys, dropout_keys = sharing.share((rows, *keys), axis=1)
+        windows = _sample_windows(window_keys, memory, own, cut, config)
         params, opt_state, loss, errors = learning.update(
             model,
             optimizer,
@@ -170,10 +172,11 @@ def learn(
             config.state_weight,
             loss=config.loss,
             teacher_forcing=config.teacher_forcing,
-            dropout_key=dropout_key if config.dropout else None,
+            dropout_keys=dropout_keys if config.dropout else None,
             scale=schedules.linear(i + 1, 1.0, config.learning_rate_end, count),
         )
         if config.replay == "priority":
+            errors = sharing.gather(errors, config.learn_batch, axis=1)
             memory = memory.replace(weight=memory.weight.at[rows].set(_priority(errors, config)))
         return params, opt_state, memory, total + loss.mean()
 
@@ -243,8 +246,8 @@ def draw_rows(key: Key, params: PyTree, memory: replay.ReplayState, cut: Cut, co
     return jax.vmap(lambda k, weight: replay.draw(k, weight, shape[1:]))(keys, jax.vmap(refreshed)(params))
 
 
-def _sample_windows(key: Key, memory: replay.ReplayState, rows: Array, cut: Cut, config: RGRLConfig) -> Window:
-    """Windows that start at ``rows [E, B]``, with free actions past the end and noise: ``[E, B, ...]``."""
+def _sample_windows(keys: Key, memory: replay.ReplayState, rows: Array, cut: Cut, config: RGRLConfig) -> Window:
+    """Windows that start at ``rows [E, B]``, with free actions past the end and noise, by ``keys [E, B]``."""
 
     def one(key: Key, row: Array) -> Window:
         free_key, action_key, state_key = jax.random.split(key, 3)
@@ -254,4 +257,4 @@ def _sample_windows(key: Key, memory: replay.ReplayState, rows: Array, cut: Cut,
         blur = config.state_noise * jax.random.normal(state_key, window.present.shape)
         return window.replace(actions=actions * shrink, present=window.present + blur)
 
-    return jax.vmap(jax.vmap(one))(jax.random.split(key, rows.shape), rows)
+    return jax.vmap(jax.vmap(one))(keys, rows)
