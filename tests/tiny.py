@@ -13,6 +13,7 @@ import numpy as np
 from flax import struct
 
 import rgrl_jax as rgrl
+from rgrl_jax import sharing
 from rgrl_jax.algos import config as fields
 from rgrl_jax.envs import registry
 from rgrl_jax.models.frame import Frame, FrameModel
@@ -128,6 +129,7 @@ class ToyConfig:
       gain: mean return of noiseless episodes, per trained episode.
       spread: distance between the returns of two noiseless episodes.
       bad_episode: the loss of this episode is NaN; 0 for none.
+      rows: episodes that devices share.
     """
 
     env_id: str = fields.word("Catch-bsuite")
@@ -137,6 +139,7 @@ class ToyConfig:
     gain: float = fields.number(0.0)
     spread: float = fields.number(0.0)
     bad_episode: float = fields.number(0.0)
+    rows: int = fields.integer(8, 1)
 
     def validate(self):
         """Checks every field."""
@@ -176,6 +179,7 @@ def toy_init(key, config):
 def toy_step(state, config):
     """One step of the walk, with metrics that depend on all of it."""
     draw = jax.random.normal(jax.random.fold_in(state.key, state.episode), (3,))
+    draw = sharing.gather(2.0 * sharing.share(draw), 3) / 2.0  # whoever has a share does its part
     weight = (1.0 - config.rate) * state.weight + draw
     state = state.replace(weight=weight, episode=state.episode + 1, env_steps=state.env_steps + 3)
     loss = jnp.where(state.episode == config.bad_episode, jnp.nan, jnp.square(weight).sum())
@@ -212,7 +216,7 @@ def toy_play(key, state, config, num_episodes):
     )
 
 
-TOY = ("toy", rgrl.Algorithm(toy_init, toy_step, toy_play, ToyConfig.describe))
+TOY = ("toy", rgrl.Algorithm(toy_init, toy_step, toy_play, ToyConfig.describe, shared=("rows",)))
 
 
 class OnHost:

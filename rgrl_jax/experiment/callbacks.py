@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as RichProgress
 
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import checkpoint, programs
+from rgrl_jax.experiment import checkpoint, processes, programs
 from rgrl_jax.experiment import folder as folders
 
 if TYPE_CHECKING:
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Called by `rgrl_jax.run`; override what you need."""
+    """Called by `rgrl_jax.run`; override what you need.
+
+    Attributes:
+      first_only: of several processes only the first calls it.
+    """
+
+    first_only = False
 
     def begin(self, run: Run) -> None:
         """Before anything compiles."""
@@ -38,6 +44,8 @@ class Progress(Callback):
     Args:
       console: where to draw; standard error by default.
     """
+
+    first_only = True
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console(stderr=True)
@@ -73,6 +81,8 @@ class CSVLog(Callback):
       folder: the run folder.
       seed: of the first run.
     """
+
+    first_only = True
 
     def __init__(self, folder: str | Path, seed: int = 0):
         self.folder, self.seed = Path(folder), seed
@@ -122,9 +132,9 @@ class Checkpoint(Callback):
                 f"{str(self.folder)!r} holds checkpoint {newest}, beyond episode {run.episode}; choose another folder"
             )
         key_impl = str(jax.random.key_impl(run.state.key))
-        folders.write_config(
-            self.folder, run.config, self.meta | {"seeds": seeds, "batched": run.batched, "key_impl": key_impl}
-        )
+        meta = self.meta | {"seeds": seeds, "batched": run.batched, "key_impl": key_impl}
+        if processes.is_first():
+            folders.write_config(self.folder, run.config, meta)
         self.chunks, self.saved = 0, newest
         if newest == run.episode:
             run.checkpoint = self._path(newest)
@@ -182,7 +192,7 @@ class StopAtGoal(Callback):
         """Plays the noiseless episodes."""
         if self.wanted is None:
             return
-        returns = self.evaluate(programs.evaluation_keys(run.state), run.state, run.config)
+        returns = processes.fetch(self.evaluate(programs.evaluation_keys(run.state), run.state, run.config))
         careful = returns.mean(axis=-1) - returns.std(axis=-1) / max(self.num_episodes - 1, 1) ** 0.5
         if np.min(careful) >= self.wanted:
             run.stopped = f"goal of {self.wanted:g} met over {self.num_episodes} noiseless episodes"

@@ -79,8 +79,8 @@ def load_run(folder: str | Path) -> LoadedRun:
 
 
 def _restore(folder: Path, wanted: dict[str, Any]) -> dict[str, jax.Array]:
-    """The arrays of the newest whole checkpoint, which must be those ``wanted``; all on one device."""
-    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    """The arrays of the newest whole checkpoint, which must be those ``wanted``; all on one device of this process."""
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here) for name, x in wanted.items()}
     with open_manager(folder) as manager:
         step = manager.latest_step()

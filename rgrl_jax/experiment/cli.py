@@ -22,7 +22,7 @@ from tyro.conf import Positional
 from rgrl_jax.algos.base import algorithm_name, list_algorithms
 from rgrl_jax.algos.config import explain
 from rgrl_jax.envs.registry import is_known, list_envs
-from rgrl_jax.experiment import jobs
+from rgrl_jax.experiment import jobs, processes
 from rgrl_jax.models.base import list_models
 from rgrl_jax.presets import PRESETS, TABLES, defaults, list_presets, preset
 
@@ -38,6 +38,22 @@ class Output:
 
     json: bool = False
     debug: bool = False
+
+
+@dataclasses.dataclass
+class Together:
+    """How several processes run one command, each started by itself, all of them with the same folder in reach.
+
+    Attributes:
+      coordinator: HOST:PORT at which the first process listens, or auto where Slurm, Open MPI or the like tell all
+        three; empty for one process alone.
+      processes: how many there are.
+      process: which of them this is, from 0; the first one speaks for all.
+    """
+
+    coordinator: str = ""
+    processes: int = 1
+    process: int = 0
 
 
 @dataclasses.dataclass
@@ -61,7 +77,7 @@ class Evaluate(Output):
 
 
 @dataclasses.dataclass
-class Resume(Output):
+class Resume(Together, Output):
     """Go on with a run from its last checkpoint, as if it had never stopped.
 
     A run that stopped because it had met its goal goes on without stopping there again.
@@ -128,7 +144,8 @@ Attributes:
   preset: where the other settings come from; see rgrl list.
   seed: decides the whole run.
   seeds: runs trained in lockstep, of seeds seed, seed + 1, ...
-  devices: over how many devices the seeds are spread, a number that divides theirs, or all.
+  devices: over how many devices the seeds are spread, or the environments and the learning of a single run: a number
+    that divides theirs (num_envs and learn_batch), or all. Several processes use all of theirs.
   seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
   out: the run folder; by default runs/ENV-PRESET-SEED, and for other algorithms than rgrl runs/ENV-ALGO-PRESET-SEED.
   overwrite: replace an earlier run in that folder.
@@ -158,11 +175,12 @@ def train_type(config: Any, name: str) -> type:
         ("eval_episodes", int, 100),
         ("chunk", int, max(config.episodes // 100, 1)),
     ]
-    fields += [(f.name, f.type, f.default) for f in dataclasses.fields(Output)]
+    shared = (Together, Output)
+    fields += [(f.name, f.type, f.default) for kind in shared for f in dataclasses.fields(kind)]
     hints = typing.get_type_hints(type(config))
     settings = [f.name for f in dataclasses.fields(config) if f.name not in GIVEN]
     fields += [(field, hints[field], getattr(config, field)) for field in settings]
-    docs = [inspect.cleandoc(str(Output.__doc__)).split("Attributes:\n")[1]]
+    docs = [inspect.cleandoc(str(kind.__doc__)).split("Attributes:\n")[1] for kind in shared]
     docs += [f"  {x.name}: {x.meaning.rstrip('.')} [{x.allowed}]." for x in explain(type(config))]
     made = dataclasses.make_dataclass(
         "Train", [(n, t) if d is dataclasses.MISSING else (n, t, dataclasses.field(default=d)) for n, t, d in fields]
@@ -218,8 +236,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_programs()
     try:
         command = parse(argv)
-        answer = _dispatch(command, Console(stderr=command.json), start)
-        if command.json:
+        if getattr(command, "coordinator", ""):
+            processes.join(command.coordinator, command.processes, command.process)
+        answer = _dispatch(command, Console(stderr=command.json, quiet=not processes.is_first()), start)
+        if command.json and processes.is_first():
             print(json.dumps(answer))
         return 0
     except (ValueError, OSError, FloatingPointError) as error:

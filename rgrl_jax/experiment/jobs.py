@@ -17,7 +17,7 @@ from rich.console import Console
 import rgrl_jax
 from rgrl_jax.algos.base import algorithm_name
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import callbacks, checkpoint, identity, plotting, programs, rendering
+from rgrl_jax.experiment import callbacks, checkpoint, identity, plotting, processes, programs, rendering
 from rgrl_jax.experiment import folder as folders
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
@@ -62,7 +62,7 @@ def train(
     devices = _count_devices(options["devices"])
     config.validate()
     programs.check_spread(config, options["seeds"] if options["seeds"] > 1 else None, devices)
-    folders.create(folder, overwrite=overwrite)
+    processes.first_alone(lambda: folders.create(folder, overwrite=overwrite))
     key = checkpoint.seed_keys(options["seed"], options["seeds"])
     return _run(console, key, config, None, folder, options, start)
 
@@ -109,7 +109,8 @@ def _run(
     status = watcher.run
     spec = make_spec(config.env_id, config.max_steps)
     title = f"{config.env_id}, {options['preset']}"
-    plotting.plot_learning(folders.read_metrics(folder), title=title, goal=spec.goal, path=folder / folders.CURVE)
+    if processes.is_first():
+        plotting.plot_learning(folders.read_metrics(folder), title=title, goal=spec.goal, path=folder / folders.CURVE)
 
     key = programs.evaluation_keys(state)
     returns, compiling, playing = _evaluate(key, state, config, options["eval_episodes"])
@@ -126,7 +127,7 @@ def _run(
         "seed": options["seed"],
         "seeds": options["seeds"],
         "episodes": status.episode,
-        "env_steps": int(np.sum(state.env_steps)),
+        "env_steps": int(np.sum(processes.fetch(state.env_steps))),
         "goal": spec.goal,
         "stopped": status.stopped,
         "evaluation": _scores(returns),
@@ -135,7 +136,8 @@ def _run(
         "versions": _versions(spec.env_id),
         "folder": str(folder),
     }
-    folders.write_json(folder / folders.SUMMARY, summary)
+    if processes.is_first():
+        folders.write_json(folder / folders.SUMMARY, summary)
     _tell(console, summary)
     return summary
 
@@ -218,7 +220,7 @@ def _evaluate(key: Any, state: Any, config: Any, episodes: int) -> tuple[np.ndar
     start = time.perf_counter()
     play = programs.make_evaluator(key, state, config, episodes)
     middle = time.perf_counter()
-    values = np.asarray(play(key, state, config))
+    values = processes.fetch(play(key, state, config))
     return values, middle - start, time.perf_counter() - middle
 
 

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from rgrl_jax import sharing, training
 from rgrl_jax.algos.base import algorithm_name, get_algorithm
-from rgrl_jax.experiment import host
+from rgrl_jax.experiment import host, processes
 from rgrl_jax.types import Array, Episode, Key, Metrics
 
 
@@ -127,6 +127,8 @@ def check_spread(config: Any, seeds: int | None, devices: int) -> None:
     """
     if not 1 <= devices <= jax.device_count():
         raise ValueError(f"devices = {devices} must be in 1..{jax.device_count()}")
+    if jax.process_count() > 1 and devices < jax.device_count():
+        raise ValueError(f"devices = {devices} must be all of the {jax.device_count()} that the processes hold")
     if seeds is not None:
         if seeds % devices:
             raise ValueError(f"devices = {devices} must divide the number of seeds, {seeds}")
@@ -154,7 +156,7 @@ def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0)
     seeds = mapped[-1].episode.shape[0] // len(sharding.device_set)
     batch = min(seed_batch or seeds, seeds)
     program = _compile_seeds(function, arguments, sharding, batch)
-    while not seed_batch and batch > 1 and program.memory_analysis().temp_size_in_bytes > spare_memory():
+    while not seed_batch and batch > 1 and program.memory_analysis().temp_size_in_bytes > processes.least(spare_memory()):
         batch = -(-batch // 2)
         program = _compile_seeds(function, arguments, sharding, batch)
     return _placed(program, sharding)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from rgrl_jax import training
+from rgrl_jax.experiment import processes
 from rgrl_jax.experiment.callbacks import Callback
 from rgrl_jax.experiment.programs import make_trainer, spread
 from rgrl_jax.types import Key, Metrics
@@ -76,7 +77,7 @@ def run(
       config: an algorithm's config.
       state: where to continue; None starts anew.
       chunk: episodes per compiled program; between chunks the callbacks see the run. It changes no number.
-      callbacks: called in order.
+      callbacks: called in order; of several processes each calls its own.
       devices: over how many the seeds are spread, or the environments and the learning of a single run; divides
         their number.
       seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
@@ -94,10 +95,10 @@ def run(
     if seed_batch < 0:
         raise ValueError(f"seed_batch = {seed_batch} must be at least 0")
     status = _begin(key, config, state)
-    if devices != 1:
-        status.state = spread(status.state, config, devices)
+    status.state = spread(status.state, config, devices)
     if status.episode >= status.planned:
         raise ValueError(f"episodes = {status.planned} must be more than the {status.episode} already trained")
+    callbacks = [callback for callback in callbacks if processes.is_first() or not callback.first_only]
     history: list[Metrics] = []
     programs: dict[int, Callable[..., Any]] = {}
     try:
@@ -132,7 +133,7 @@ def _begin(key: Key | None, config: Any, state: Any | None) -> Run:
 def _advance(status: Run, program: Callable[..., Any]) -> Metrics:
     """Trains one chunk, and makes sure that nothing went wrong before anybody keeps it."""
     state, metrics = jax.block_until_ready(program(status.state, status.config))
-    metrics = jax.tree.map(lambda x: np.atleast_2d(np.asarray(x)), metrics)
+    metrics = jax.tree.map(lambda x: np.atleast_2d(processes.fetch(x)), metrics)
     for name in _WATCHED:
         bad = np.argwhere(~np.isfinite(getattr(metrics, name)))
         if bad.size:
