@@ -1,7 +1,8 @@
 """Built-in environments: gymnax's, and our own on its base class.
 
 gymnax's own ``step`` resets at every call and hides the last state, so specs are built on ``step_env`` and
-``is_truncated``. Ranges are ours: gymnax's bounds are infinite where a velocity is unbounded.
+``is_truncated``. Ranges are ours: gymnax's bounds are infinite where a velocity is unbounded. gymnax is imported when
+an environment is made: it makes arrays as it is imported, and before there are any, several processes must have joined.
 """
 
 from __future__ import annotations
@@ -9,24 +10,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnax
 import jax.numpy as jnp
-from gymnax.environments.environment import Environment
-from gymnax.environments.misc.frozen_lake import FrozenLake
 
-from rgrl_jax.envs.own import (
-    Blackjack,
-    DoorKey,
-    DoorKeyFull,
-    GymnasiumMountainCarContinuous,
-    Multiplexer,
-    ScalarRegression,
-)
 from rgrl_jax.envs.registry import register_env
 from rgrl_jax.envs.spec import EnvSpec, Signals
 from rgrl_jax.types import Array, Box, Discrete, Key, PyTree, Space
+
+if TYPE_CHECKING:
+    from gymnax.environments.environment import Environment
 
 
 def spec_from_gymnax(
@@ -65,6 +58,8 @@ def spec_from_gymnax(
     Raises:
       ValueError: both ``env`` and keywords for ``gymnax.make``, or a name that it does not know.
     """
+    import gymnax
+
     if env is None:
         env, params = gymnax.make(env_id, **env_kwargs)
     elif env_kwargs:
@@ -148,6 +143,8 @@ def _mountain_car(max_steps: int | None) -> EnvSpec:
 
 
 def _mountain_car_continuous(max_steps: int | None, gymnasium: bool) -> EnvSpec:
+    from rgrl_jax.envs.own import GymnasiumMountainCarContinuous
+
     return spec_from_gymnax(
         "MountainCarContinuous-gymnasium" if gymnasium else "MountainCarContinuous-v0",
         observation=Box((-1.2, -0.07), (0.6, 0.07), (2,)),
@@ -215,6 +212,8 @@ def _swimmer(max_steps: int | None) -> EnvSpec:
 
 
 def _frozen_lake(max_steps: int | None, slippery: bool) -> EnvSpec:
+    from gymnax.environments.misc.frozen_lake import FrozenLake
+
     # gymnax has both; FrozenLake-misc is the slippery one, like Gymnasium's FrozenLake-v1 unless told otherwise.
     def nearness(reward: Array, obs: Array, end: Array) -> Array:
         # Goal: all on; hole: all off; else one minus the distance to the goal cell; the start: all off.
@@ -262,6 +261,8 @@ def _breakout(max_steps: int | None) -> EnvSpec:
 
 
 def _blackjack(max_steps: int | None) -> EnvSpec:
+    from rgrl_jax.envs.own import Blackjack
+
     # No goal: a lucky streak would pass for a solution, since single games are so much wider apart than strategies.
     spec = spec_from_gymnax(
         "Blackjack-v1",
@@ -275,7 +276,10 @@ def _blackjack(max_steps: int | None) -> EnvSpec:
     return dataclasses.replace(spec, render=None)  # gymnax cannot draw it
 
 
-def _doorkey(max_steps: int | None, env: DoorKey) -> EnvSpec:
+def _doorkey(max_steps: int | None, size: int, full: bool) -> EnvSpec:
+    from rgrl_jax.envs.own import DoorKey, DoorKeyFull
+
+    env = (DoorKeyFull if full else DoorKey)(size)
     spec = spec_from_gymnax(
         env.name,
         observation=Box(0.0, 1.0, env.observation_space(env.default_params).shape),
@@ -289,7 +293,10 @@ def _doorkey(max_steps: int | None, env: DoorKey) -> EnvSpec:
     return dataclasses.replace(spec, render=None)  # gymnax cannot draw it
 
 
-def _multiplexer(max_steps: int | None, env: Multiplexer) -> EnvSpec:
+def _multiplexer(max_steps: int | None, bits: int) -> EnvSpec:
+    from rgrl_jax.envs.own import Multiplexer
+
+    env = Multiplexer(bits)
     # No goal, as for Blackjack: single answers are right by chance.
     spec = spec_from_gymnax(
         env.name,
@@ -304,6 +311,8 @@ def _multiplexer(max_steps: int | None, env: Multiplexer) -> EnvSpec:
 
 
 def _scalar_regression(max_steps: int | None) -> EnvSpec:
+    from rgrl_jax.envs.own import ScalarRegression
+
     bound = ScalarRegression.BOUND
     spec = spec_from_gymnax(
         "ScalarRegression",
@@ -331,8 +340,8 @@ register_env("FrozenLake-deterministic", functools.partial(_frozen_lake, slipper
 register_env("Catch-bsuite", _catch)
 register_env("Breakout-MinAtar", _breakout)
 register_env("Blackjack-v1", _blackjack)
-register_env("DoorKey-5x5", functools.partial(_doorkey, env=DoorKey(5)))
-register_env("DoorKey-5x5-full", functools.partial(_doorkey, env=DoorKeyFull(5)))
-register_env("Multiplexer-4", functools.partial(_multiplexer, env=Multiplexer(4)))
-register_env("Multiplexer-5", functools.partial(_multiplexer, env=Multiplexer(5)))
+register_env("DoorKey-5x5", functools.partial(_doorkey, size=5, full=False))
+register_env("DoorKey-5x5-full", functools.partial(_doorkey, size=5, full=True))
+register_env("Multiplexer-4", functools.partial(_multiplexer, bits=4))
+register_env("Multiplexer-5", functools.partial(_multiplexer, bits=5))
 register_env("ScalarRegression", _scalar_regression)

@@ -200,17 +200,19 @@ def parse(argv: Sequence[str]) -> Any:
       SystemExit: of tyro, for ``--help`` and for arguments that do not fit.
     """
     env = next((word for word in argv if is_known(word)), "CartPole-v1")
-    words = [word for argument in argv for word in argument.split("=", 1)]
-    name, algo = (
-        words[words.index(flag) + 1] if flag in words[:-1] else usual
-        for flag, usual in (("--preset", "tuned"), ("--algo", "rgrl"))
-    )
+    name, algo = _said(argv, "--preset", "tuned"), _said(argv, "--algo", "rgrl")
     if list(argv[:1]) != ["train"]:
         return _parse(argv, defaults("CartPole-v1"), name)
     command = _parse(argv, defaults(env, name, algo), name)
     if (command.env, command.preset, command.algo) == (env, name, algo):
         return command
     return _parse(argv, defaults(command.env, command.preset, command.algo), command.preset)
+
+
+def _said(argv: Sequence[str], flag: str, usual: str) -> str:
+    """What follows a flag, for a look ahead."""
+    words = [word for argument in argv for word in argument.split("=", 1)]
+    return words[words.index(flag) + 1] if flag in words[:-1] else usual
 
 
 def _parse(argv: Sequence[str], config: Any, name: str) -> Any:
@@ -235,9 +237,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     start = time.perf_counter()
     keep_programs()
     try:
+        coordinator = _said(argv, "--coordinator", "")
+        if coordinator and argv[0] in ("train", "resume"):  # parsing makes environments, and thereby arrays
+            processes.join(coordinator, _said(argv, "--processes", "1"), _said(argv, "--process", "0"))
         command = parse(argv)
-        if getattr(command, "coordinator", ""):
-            processes.join(command.coordinator, command.processes, command.process)
         answer = _dispatch(command, Console(stderr=command.json, quiet=not processes.is_first()), start)
         if command.json and processes.is_first():
             print(json.dumps(answer))

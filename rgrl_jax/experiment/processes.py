@@ -14,8 +14,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 
-def join(coordinator: str, processes: int, process: int) -> None:
-    """Waits for the others; before jax is used for anything else.
+def join(coordinator: str, processes: str, process: str) -> None:
+    """Waits for the others; before there is any array, and so with words as the command line has them.
 
     Args:
       coordinator: ``HOST:PORT`` at which the first process listens; ``"auto"`` where Slurm, Open MPI or the like tell
@@ -29,12 +29,14 @@ def join(coordinator: str, processes: int, process: int) -> None:
     if coordinator == "auto":
         jax.distributed.initialize()
         return
-    if processes < 1 or not 0 <= process < processes:
-        raise ValueError(f"process = {process} must be in 0..{processes - 1}, with processes = {processes}")
+    if not processes.isdecimal() or int(processes) < 1:
+        raise ValueError(f"processes = {processes!r} must be a number of at least 1")
+    if not process.isdecimal() or int(process) >= int(processes):
+        raise ValueError(f"process = {process!r} must be a number in 0..{int(processes) - 1}")
     host, _, port = coordinator.rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError(f"coordinator = {coordinator!r} must be HOST:PORT or auto")
-    jax.distributed.initialize(coordinator, processes, process)
+    jax.distributed.initialize(coordinator, int(processes), int(process))
 
 
 def is_first() -> bool:
@@ -56,6 +58,20 @@ def first_alone(action: Callable[[], None]) -> None:
             failure = error
     if multihost_utils.broadcast_one_to_all(np.bool_(failure is not None)):
         raise failure or FileExistsError("the first process could not do its part; see there")
+
+
+def lay_out(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """`jax.device_put`, also of arrays that every process holds, onto devices of all of them."""
+
+    def place(x: jax.Array) -> jax.Array:
+        if sharding.is_fully_addressable or not x.is_fully_addressable:
+            return jax.device_put(x, sharding)
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(place(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+        here = np.asarray(x)
+        return jax.make_array_from_callback(here.shape, sharding, lambda part: here[part])
+
+    return jax.tree.map(place, tree)
 
 
 def fetch(tree: Any) -> Any:

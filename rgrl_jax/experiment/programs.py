@@ -116,7 +116,7 @@ def spread(state: Any, config: Any, devices: int) -> Any:
         return state
     name, spec = (sharing.AXIS, PartitionSpec()) if seeds is None else ("seeds", PartitionSpec("seeds"))
     mesh = jax.make_mesh((devices,), (name,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
-    return jax.device_put(state, NamedSharding(mesh, spec))
+    return processes.lay_out(state, NamedSharding(mesh, spec))
 
 
 def check_spread(config: Any, seeds: int | None, devices: int) -> None:
@@ -169,7 +169,7 @@ def _placed(program: Callable[..., Any], sharding: Any) -> Callable[..., Any]:
 
     def run(*arguments: Any) -> Any:
         *mapped, config = arguments
-        return program(*jax.device_put(mapped, sharding), config)  # what is empty comes back anywhere
+        return program(*processes.lay_out(mapped, sharding), config)  # what is empty comes back anywhere
 
     return run
 
@@ -195,7 +195,7 @@ def _compile_there(program: Callable[..., Any], arguments: tuple[Any, ...], shar
         return jax.jit(program).lower(*arguments).compile()
     specs = (*(sharding.spec for _ in mapped), PartitionSpec())
     spread_out = jax.shard_map(program, mesh=sharding.mesh, in_specs=specs, out_specs=sharding.spec, check_vma=False)
-    return jax.jit(spread_out).lower(*jax.device_put(mapped, sharding), config).compile()
+    return jax.jit(spread_out).lower(*processes.lay_out(mapped, sharding), config).compile()
 
 
 def _in_batches(function: Callable[[Any], Any], seeds: Any, n: int, batch: int) -> Any:
