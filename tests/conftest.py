@@ -8,8 +8,7 @@ import tiny
 def pytest_configure(config):
     """Decides how programs compile, before any does.
 
-    XLA reads its flags when gymnax is imported, so that they reach workers and child processes but not this one; with
-    no workers the children must go without as well.
+    Workers and child processes inherit the flags of XLA; with no workers all go without.
     """
     alone = not getattr(config.option, "numprocesses", None)
     tiny.compile_quickly(exact=alone or config.option.markexpr == "exact")

@@ -1,4 +1,4 @@
-"""Seeds spread over eight virtual devices, or a few at a time, make the same numbers as all at once on one."""
+"""Seeds, or the environments of a single run, spread over eight virtual devices make the same numbers as on one."""
 
 import os
 import subprocess
@@ -32,18 +32,27 @@ for devices, batch in ((8, 0), (8, 1), (2, 3)):
     assert len(several[0].episode.sharding.device_set) == devices
     for x, y in zip(*map(jax.tree.leaves, (one, several)), strict=True):
         np.testing.assert_array_equal(tiny.words(x), tiny.words(y))
-agents = [rgrl.run(keys[:8], tiny.tiny_config(episodes=2), chunk=2, devices=n)[0].params for n in (1, 8)]
-for x, y in zip(*map(jax.tree.leaves, agents), strict=True):
-    np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)  # products of eight seeds round otherwise
+agent = tiny.tiny_config(episodes=2, num_envs=8, learn_batch=8)
+seeds = [rgrl.run(keys[:8], agent, chunk=2, devices=n) for n in (1, 8)]
+single = rgrl.run(keys[0], agent, chunk=2, devices=8)  # shares its environments
+assert len(single[0].episode.sharding.device_set) == 8 and single[0].episode.is_fully_replicated
+pairs = zip(*map(jax.tree.leaves, [(state.params, metrics) for state, metrics in (*seeds, single)]), strict=True)
+for one, several, first in pairs:
+    np.testing.assert_allclose(one, several, rtol=1e-4, atol=1e-5)  # products of eight seeds round otherwise
+    np.testing.assert_allclose(one[0], first, rtol=1e-4, atol=1e-5)
 
-options = {{"preset": "none", "seed": 0, "chunk": 2, "early_stop": True, "eval_episodes": 2, "seed_batch": 0}}
+options = {{"preset": "none", "seed": 0, "chunk": 2, "early_stop": True, "eval_episodes": 3, "seed_batch": 0}}
 found = []
-for devices in ("1", "all"):
-    place = tiny.Path({out!r}) / devices
-    several = options | {{"seeds": 8, "devices": devices}}
+for seeds, devices in ((8, "1"), (8, "all"), (1, "all")):
+    place = tiny.Path({out!r}) / f"{{seeds}} on {{devices}}"
+    several = options | {{"seeds": seeds, "devices": devices}}
     jobs.train(Console(stderr=True), config, place, several, overwrite=False, start=time.perf_counter())
     found.append(jobs.resume(Console(stderr=True), place, 9, time.perf_counter()))
 assert found[0]["evaluation"] == found[1]["evaluation"] and found[1]["episodes"] == 9
+assert found[2]["evaluation"]["returns"] == found[0]["evaluation"]["returns"][0]
+again = jobs.evaluate(Console(stderr=True), place, 5, 0)
+state, _ = rgrl.run(jax.random.key(0), config.replace(episodes=9))
+assert again["returns"] == rgrl.evaluate(jax.random.key(0), state, config, 5).tolist()
 print("same")
 """
 
@@ -85,6 +94,37 @@ def test_devices_that_are_not_there_are_refused():
     state = tiny.toy_init(jax.random.key(0), config)
     with pytest.raises(ValueError, match="devices = 3 must be in 1..1"):
         programs.spread(state, config, 3)
+
+
+@pytest.mark.parametrize(
+    "config, seeds, sentence",
+    [
+        (rgrl.RGRLConfig("CartPole-v1"), 4, "devices = 3 must divide the number of seeds, 4"),
+        (rgrl.RGRLConfig("CartPole-v1", num_envs=4), None, "devices = 3 must divide num_envs = 4 of a single run"),
+        (
+            rgrl.RGRLConfig("CartPole-v1", num_envs=3, learn_batch=64),
+            None,
+            "devices = 3 must divide learn_batch = 64 of a single run",
+        ),
+        (
+            rgrl.DDPGConfig(env_id="Pendulum-v1", num_envs=3),
+            None,
+            "devices = 3 cannot share a single run of 'ddpg'; only several seeds are spread",
+        ),
+        (
+            rgrl.RGRLConfig("Hosted", num_envs=3),
+            None,
+            "devices = 3 cannot share a single run in Hosted, which lives on the host; only several seeds are spread",
+        ),
+    ],
+)
+def test_what_cannot_be_spread_is_refused(config, seeds, sentence, monkeypatch):
+    """In one sentence that names what does not divide."""
+    tiny.register_hosted(monkeypatch, "CartPole-v1", 5)
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    with pytest.raises(ValueError) as error:
+        programs.check_spread(config, seeds, 3)
+    assert str(error.value) == sentence
 
 
 @pytest.mark.parametrize("word", ["0", "2", "many"])
