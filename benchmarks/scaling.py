@@ -5,7 +5,12 @@
 
 One lever is moved at a time. Its exponent is the slope of the logarithms of time by value, at the upper end: 1 is
 linear, and no lever should be above it but the width, whose matrices grow with its square. A lever of the replay is
-timed in learning: it is not even an argument of a planned step. Writes ``scaling.csv`` and ``README.md`` to
+timed in learning: it is not even an argument of a planned step. The levers of devices measure weak scaling: twice the
+work for twice the devices, at best in the same time. They need several,
+
+    XLA_FLAGS=--xla_force_host_platform_device_count=2 python -m benchmarks.scaling --levers "devices, rows"
+
+for instance, on a CPU with two cores. Writes ``scaling.csv`` and ``README.md`` to
 ``benchmarks/results/scaling``.
 """
 
@@ -23,7 +28,9 @@ import jax.numpy as jnp
 import rgrl_jax as rgrl
 from benchmarks import report, timing
 from benchmarks.throughput import ENV, filled
+from rgrl_jax import sharing
 from rgrl_jax.algos import rgrl as algo
+from rgrl_jax.experiment.programs import over_devices
 
 RESULTS = Path(__file__).parent / "results" / "scaling"
 BASE: dict[str, Any] = {
@@ -42,6 +49,7 @@ class Lever(NamedTuple):
       rows: environments in lockstep for a value.
       seeds: ensembles side by side for a value.
       learns: time an update instead of a planned step.
+      spread: what as many devices as the value have a part of, an axis as `over_devices` takes it; empty for one device.
     """
 
     values: tuple[int, ...]
@@ -50,6 +58,7 @@ class Lever(NamedTuple):
     rows: Callable[[int], int] = lambda value: 16
     seeds: Callable[[int], int] = lambda value: 1
     learns: bool = False
+    spread: str = ""
 
 
 LEVERS = {
@@ -65,6 +74,11 @@ LEVERS = {
     "replay, learning": Lever((1_000, 4_000, 16_000, 64_000), learns=True, changes=lambda n: {"replay_capacity": n}),
     "ensemble_size, learning": Lever((2, 4, 8, 16), learns=True, changes=lambda n: {"ensemble_size": n}),
     "batch, learning": Lever((16, 64, 256, 1024), learns=True, changes=lambda n: {"learn_batch": n}),
+    "devices, rows": Lever((1, 2, 4, 8), 0.2, rows=lambda n: 64 * n, spread=sharing.AXIS),
+    "devices, seeds": Lever((1, 2, 4, 8), 0.2, seeds=lambda n: 4 * n, spread="seeds"),
+    "devices, batch, learning": Lever(
+        (1, 2, 4, 8), 0.2, learns=True, changes=lambda n: {"learn_batch": 64 * n}, spread=sharing.AXIS
+    ),
 }
 
 
@@ -86,10 +100,18 @@ def measure(lever: Lever, value: int, changes: dict[str, Any], seconds: float) -
         config = config.replace(max_steps=60)
         states = jax.jit(jax.vmap(lambda s: s.replace(replay=filled(config, s, 8))))(states)
     run, given = (update, states) if lever.learns else (plan_step, states.params)
+    keys, given = over_devices((keys, given), value if lever.spread else 1, lever.spread)
     program = timing.build(jax.vmap(run), keys, given)
     found = timing.median_seconds(lambda: program.call(keys, given), seconds=seconds)
     found /= config.learn_iterations if lever.learns else 1
     return {"seconds": f"{found:.4g}", "compile_seconds": round(program.compile_seconds, 2)}
+
+
+def usable_values(lever: Lever) -> tuple[int, ...]:
+    """Those for which there are devices; none where one alone would be compared with itself."""
+    if not lever.spread:
+        return lever.values
+    return tuple(v for v in lever.values if 1 < jax.device_count() >= v)
 
 
 def exponent(values: list[int], seconds: list[float]) -> float:
@@ -129,7 +151,7 @@ def main(words: list[str] | None = None, changes: dict[str, Any] | None = None) 
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / "scaling.csv"
     for name in arguments.levers:
-        for value in LEVERS[name].values[: arguments.points]:
+        for value in usable_values(LEVERS[name])[: arguments.points]:
             case = {"lever": name, "value": value}
             if not timing.is_known(timing.read_table(path), case):
                 found = measure(LEVERS[name], value, changes or {}, arguments.seconds)

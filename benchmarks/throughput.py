@@ -2,6 +2,8 @@
 
     python -m benchmarks.throughput            # all sizes that fit the device; resumes where it was stopped
     python -m benchmarks.throughput --quick    # the small ones, in two minutes
+    python -m benchmarks.throughput --devices 2 --rows 64    # which two devices share, see `rgrl_jax.sharing`
+    XLA_FLAGS=--xla_force_host_platform_device_count=2 python -m benchmarks.throughput --devices 2    # of one CPU
 
 Plays one step of CartPole in every row, all rows planning with the same ensemble, and makes updates of an ensemble
 from windows of random episodes. Operations are counted by a formula (``xla_ratio``: XLA's own count of one iteration
@@ -22,10 +24,11 @@ import jax.numpy as jnp
 
 import rgrl_jax as rgrl
 from benchmarks import report, timing
+from rgrl_jax import sharing
 from rgrl_jax.algos import rgrl as algo
 from rgrl_jax.algos.rgrl.acting import uses_kernel
 from rgrl_jax.algos.rgrl.learning import remember
-from rgrl_jax.experiment.programs import spare_memory
+from rgrl_jax.experiment.programs import over_devices, spare_memory
 
 RESULTS = Path(__file__).parent / "results" / "throughput"
 ENV = "CartPole-v1"
@@ -39,11 +42,11 @@ MODELS = ("gru", "rnn", "lstm", "td")
 ROWS = (1, 64, 1024, 8192)
 ACCELERATED, PLAIN = ("tf32", "bf16", "float32"), ("float32",)
 PLANNING = (
-    "model", "size", "rows", "precision", "planner", "env_steps_per_second", "flops_per_env_step",
+    "model", "size", "rows", "devices", "precision", "planner", "env_steps_per_second", "flops_per_env_step",
     "share_of_matmul_peak", "xla_ratio", "compile_seconds", "peak_bytes",
 )  # fmt: skip
 LEARNING = (
-    "model", "size", "batch", "precision", "updates_per_second", "flops_per_update", "share_of_matmul_peak",
+    "model", "size", "batch", "devices", "precision", "updates_per_second", "flops_per_update", "share_of_matmul_peak",
     "compile_seconds", "peak_bytes",
 )  # fmt: skip
 
@@ -104,10 +107,10 @@ def xla_ratio(config: rgrl.RGRLConfig, rows: int = 8) -> float:
 
 
 def measure_planning(
-    config: rgrl.RGRLConfig, rows: int, precision: str, peak: float, seconds: float
+    config: rgrl.RGRLConfig, rows: int, precision: str, peak: float, seconds: float, devices: int = 1
 ) -> dict[str, Any]:
     """Columns of `PLANNING` that are measured."""
-    key, params = jax.random.key(0), draw_ensemble(config).params
+    key, params = over_devices((jax.random.key(0), draw_ensemble(config).params), devices, sharing.AXIS)
     program = timing.build(play(config, rows), key, params, precision=precision)
     if program.peak_bytes > spare_memory():
         return {}
@@ -134,7 +137,9 @@ def filled(config: rgrl.RGRLConfig, state: Any, episodes: int) -> Any:
     return remember(state.replay, episode, config)
 
 
-def measure_learning(config: rgrl.RGRLConfig, precision: str, peak: float, seconds: float) -> dict[str, Any]:
+def measure_learning(
+    config: rgrl.RGRLConfig, precision: str, peak: float, seconds: float, devices: int = 1
+) -> dict[str, Any]:
     """Columns of `LEARNING` that are measured."""
     config = config.replace(max_steps=60, learn_iterations=4)
     state = draw_ensemble(config)
@@ -143,7 +148,7 @@ def measure_learning(config: rgrl.RGRLConfig, precision: str, peak: float, secon
     def run(key: jax.Array, state: Any, replay: Any) -> Any:
         return algo.learn(key, state.params, state.opt_state, replay, config)[0]
 
-    arguments = jax.random.key(0), state, replay
+    arguments = over_devices((jax.random.key(0), state, replay), devices, sharing.AXIS)
     program = timing.build(run, *arguments, precision=precision)
     if program.peak_bytes > spare_memory():
         return {}
@@ -163,23 +168,24 @@ def run_cases(arguments: argparse.Namespace, out: Path) -> None:
     """Measures what is not in the tables yet and fits memory and patience."""
     bandwidth = timing.memory_bandwidth(arguments.vector, arguments.seconds)
     for precision in arguments.precisions:
-        peak = timing.matmul_peak(precision, arguments.matrix, arguments.seconds)
+        peak = timing.matmul_peak(precision, arguments.matrix, arguments.seconds, arguments.devices)
         best = {"matmul_peak": f"{peak:.4g}", "bandwidth": f"{bandwidth:.4g}"}
         for size in arguments.sizes:
             for model in arguments.models:
                 config = make_config(model, size, plan_kernel=arguments.kernel)
-                about = {"model": model, "size": size, "precision": precision}
+                about = {"model": model, "size": size, "precision": precision, "devices": arguments.devices}
+                measured = precision, peak, arguments.seconds, arguments.devices
                 for rows in arguments.rows:
                     case = about | {"rows": rows, "kernel": arguments.kernel}
                     if plan_flops(config) * rows / (0.3 * peak) > arguments.patience:
                         print("left out, too slow:", case, flush=True)
                     elif not timing.is_known(timing.read_table(out / "planning.csv"), case):
-                        found = measure_planning(config, rows, precision, peak, arguments.seconds)
+                        found = measure_planning(config, rows, *measured)
                         write_row(out / "planning.csv", case, found, best)
                 if 4 * update_flops(config) / (0.3 * peak) > arguments.patience:
                     print("left out, too slow: learning,", about, flush=True)
                 elif not timing.is_known(timing.read_table(out / "learning.csv"), about):
-                    found = measure_learning(config, precision, peak, arguments.seconds)
+                    found = measure_learning(config, *measured)
                     write_row(out / "learning.csv", about, found, best)
 
 
@@ -212,11 +218,12 @@ def plot_roofline(rows: list[dict[str, str]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    groups = dict.fromkeys((row["device"], row["precision"], row["planner"]) for row in rows)
+    about = ("device", "devices", "precision", "planner")
+    groups = dict.fromkeys(tuple(row[name] for name in about) for row in rows)
     figure = Figure(figsize=(5.5 * len(groups), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     for axis, group in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
-        own = [row for row in rows if (row["device"], row["precision"], row["planner"]) == group]
+        own = [row for row in rows if tuple(row[name] for name in about) == group]
         for i, (model, size) in enumerate(dict.fromkeys((row["model"], row["size"]) for row in own)):
             line = sorted((r for r in own if (r["model"], r["size"]) == (model, size)), key=lambda r: int(r["rows"]))
             attained = [float(r["env_steps_per_second"]) * float(r["flops_per_env_step"]) for r in line]
@@ -229,7 +236,7 @@ def plot_roofline(rows: list[dict[str, str]], path: Path) -> None:
                 label=label,
             )
         count = [1, *sorted({int(row["rows"]) for row in own}), 8192]
-        width = 2 if group[1] == "bf16" else 4
+        width = 2 if group[2] == "bf16" else 4
         roof = [
             min(float(own[0]["matmul_peak"]), 2 * n / width * float(own[0]["bandwidth"])) for n in sorted(set(count))
         ]
@@ -249,6 +256,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
     precisions = ACCELERATED if accelerated else PLAIN
     parser.add_argument("--precisions", nargs="+", choices=ACCELERATED, default=precisions)
+    parser.add_argument("--devices", type=int, default=1, help="that share rows and batch")
     parser.add_argument("--kernel", choices=("auto", "off"), default="auto", help="plan_kernel of the config")
     parser.add_argument("--seconds", type=float, default=2.0, help="of repeating each measurement")
     parser.add_argument(
@@ -258,6 +266,8 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--vector", type=int, default=2**28 if accelerated else 2**25, help="for the bandwidth")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args(words)
+    if not 1 <= arguments.devices <= jax.device_count():
+        parser.error(f"--devices {arguments.devices}: there are {jax.device_count()}")
     if arguments.quick:
         arguments.models, arguments.sizes, arguments.rows = ("gru",), ("small", "small-raw"), (1, 64)
         arguments.seconds, arguments.patience = min(arguments.seconds, 1.0), 10.0

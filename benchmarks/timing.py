@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.machine import describe_machine
+from rgrl_jax import sharing
+from rgrl_jax.experiment.programs import over_devices
 from rgrl_jax.models.precision import matmul_precision
 
 
@@ -34,7 +36,11 @@ class Program(NamedTuple):
 
 
 def build(function: Callable[..., Any], *arguments: Any, precision: str = "float32") -> Program:
-    """Compiles a function for arguments."""
+    """Compiles a function for arguments, and for the devices that they lie on: each runs it on its part."""
+    sharding = jax.tree.leaves(arguments)[0].sharding
+    if len(sharding.device_set) > 1:
+        place = {"mesh": sharding.mesh, "in_specs": sharding.spec, "out_specs": sharding.spec}
+        function = jax.shard_map(function, **place, check_vma=False)
     start = time.perf_counter()
     with matmul_precision(precision):
         compiled = jax.jit(function).lower(*arguments).compile()
@@ -58,12 +64,20 @@ def median_seconds(call: Callable[[], Any], *, seconds: float, least: int = 3) -
     return float(np.median(samples))
 
 
-def matmul_peak(precision: str, size: int, seconds: float) -> float:
-    """Operations per second of one large product of square matrices: the best that a program of products can do."""
+def matmul_peak(precision: str, size: int, seconds: float, devices: int = 1) -> float:
+    """Operations per second of one large product of square matrices: the best that a program of products can do.
+
+    Of several devices each makes one, or one of them alone, whichever is faster: those of one CPU have the same cores.
+    """
     dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
     x = jax.random.normal(jax.random.key(0), (size, size), dtype)
-    program = build(lambda a: a @ a, x, precision=precision)
-    return 2.0 * size**3 / median_seconds(lambda: program.call(x), seconds=seconds)
+
+    def rate(products: int) -> float:
+        given = over_devices(x, products, sharing.AXIS)
+        program = build(lambda a: a @ a, given, precision=precision)
+        return products * 2.0 * size**3 / median_seconds(lambda: program.call(given), seconds=seconds)
+
+    return max(rate(n) for n in {1, devices})
 
 
 def memory_bandwidth(count: int, seconds: float) -> float:

@@ -1,6 +1,9 @@
 """The benchmarks of speed: what is counted, what is left out, and resuming; no time is tested."""
 
 import argparse
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -49,7 +52,7 @@ def test_throughput_measures_resumes_and_reports(table, monkeypatch):
     out, words = table
     rows = timing.read_table(out / "planning.csv")
     assert [(row["rows"], row["planner"]) for row in rows] == [("1", "xla"), ("3", "xla")]
-    asked = {"device", "model", "size", "rows", "precision", "env_steps_per_second", "flops_per_env_step"}
+    asked = {"device", "model", "size", "rows", "devices", "precision", "env_steps_per_second", "flops_per_env_step"}
     assert asked | {"share_of_matmul_peak", "compile_seconds", "peak_bytes"} <= set(rows[0])
     for row in rows:
         share = float(row["env_steps_per_second"]) * float(row["flops_per_env_step"]) / float(row["matmul_peak"])
@@ -62,14 +65,14 @@ def test_throughput_measures_resumes_and_reports(table, monkeypatch):
     throughput.main(words)
     assert timing.read_table(out / "planning.csv") == rows
     text = (out / "README.md").read_text()
-    assert "Nothing was measured on a GPU" in text and "| gru | small-raw | 3 | float32 |" in text
+    assert "Nothing was measured on a GPU" in text and "| gru | small-raw | 3 | 1 | float32 |" in text
     assert (out / "roofline.png").stat().st_size > 10_000
 
 
 def test_what_takes_too_long_or_too_much_is_left_out(tmp_path, monkeypatch, capsys):
     cases = argparse.Namespace(
         models=("gru",), sizes=("paper",), rows=(10**9,), precisions=("float32",), kernel="auto",
-        seconds=0.0, patience=1.0, matrix=64, vector=1000,
+        devices=1, seconds=0.0, patience=1.0, matrix=64, vector=1000,
     )  # fmt: skip
     throughput.run_cases(cases, tmp_path)
     assert capsys.readouterr().out.count("too slow") == 2
@@ -91,6 +94,7 @@ def test_scaling_measures_and_resumes(tmp_path, monkeypatch):
     levers = {
         "seeds": scaling.Lever((1, 2), seeds=lambda n: n, rows=lambda n: 2),
         "replay, learning": scaling.Lever((100, 200), learns=True, changes=lambda n: {"replay_capacity": n}),
+        "devices, rows": scaling.LEVERS["devices, rows"],  # of which there is but one here
     }
     monkeypatch.setattr(scaling, "LEVERS", levers)
     words = ["--levers", *levers, "--points", "1", "--seconds", "0", "--out", str(tmp_path)]
@@ -100,6 +104,33 @@ def test_scaling_measures_and_resumes(tmp_path, monkeypatch):
     rows = timing.read_table(tmp_path / "scaling.csv")
     assert [(row["lever"], row["value"]) for row in rows] == [("seeds", "1"), ("replay, learning", "100")]
     assert "| seeds | 1 | " in (tmp_path / "README.md").read_text()
+
+
+SPREAD = """
+from benchmarks import scaling, throughput, timing
+throughput.SIZES["small-raw"] = {tiny}
+words = ["--seconds", "0", "--out", {out!r}]
+many = ["--devices", "2", "--matrix", "64", "--vector", "1000"]
+throughput.main(["--models", "gru", "--sizes", "small-raw", "--rows", "2", *many, *words])
+(row,) = timing.read_table(throughput.Path({out!r}) / "planning.csv")
+assert row["devices"] == "2" and float(row["env_steps_per_second"]) > 0
+levers = [name for name, lever in scaling.LEVERS.items() if lever.spread]
+scaling.main(["--levers", *levers, *words], {tiny} | {{"learn_iterations": 2, "replay_capacity": 1000}})
+rows = timing.read_table(throughput.Path({out!r}) / "scaling.csv")
+assert [(row["lever"], row["value"]) for row in rows] == [(name, n) for name in levers for n in "12"]
+print("measured")
+"""
+
+
+@pytest.mark.slow
+def test_several_devices_are_measured(tmp_path):
+    """Throughput of what two share, and weak scaling, on two virtual devices."""
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    code = SPREAD.format(tiny=TINY, out=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True
+    )
+    assert done.stdout.endswith("measured\n"), done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("name", [name for name, lever in scaling.LEVERS.items() if not lever.learns])

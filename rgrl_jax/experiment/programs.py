@@ -112,11 +112,16 @@ def spread(state: Any, config: Any, devices: int) -> Any:
     """
     seeds = state.episode.shape[0] if state.episode.ndim else None
     check_spread(config, seeds, devices)
+    return over_devices(state, devices, sharing.AXIS if seeds is None else "seeds")
+
+
+def over_devices(tree: Any, devices: int, axis: str) -> Any:
+    """Arrays whole on each of the first devices where ``axis`` is that of `rgrl_jax.sharing`, else ``[N, ...]`` cut."""
     if devices == 1:
-        return state
-    name, spec = (sharing.AXIS, PartitionSpec()) if seeds is None else ("seeds", PartitionSpec("seeds"))
-    mesh = jax.make_mesh((devices,), (name,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
-    return processes.lay_out(state, NamedSharding(mesh, spec))
+        return tree
+    mesh = jax.make_mesh((devices,), (axis,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
+    spec = PartitionSpec() if axis == sharing.AXIS else PartitionSpec(axis)
+    return processes.lay_out(tree, NamedSharding(mesh, spec))
 
 
 def check_spread(config: Any, seeds: int | None, devices: int) -> None:
