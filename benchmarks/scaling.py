@@ -49,7 +49,7 @@ class Lever(NamedTuple):
       rows: environments in lockstep for a value.
       seeds: ensembles side by side for a value.
       learns: time an update instead of a planned step.
-      spread: what as many devices as the value have a part of, an axis as `over_devices` takes it; empty for one device.
+      spread: what as many devices as the value take parts of, as `over_devices` has it; empty for one device.
     """
 
     values: tuple[int, ...]

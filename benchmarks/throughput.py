@@ -46,8 +46,8 @@ PLANNING = (
     "share_of_matmul_peak", "xla_ratio", "compile_seconds", "peak_bytes",
 )  # fmt: skip
 LEARNING = (
-    "model", "size", "batch", "devices", "precision", "updates_per_second", "flops_per_update", "share_of_matmul_peak",
-    "compile_seconds", "peak_bytes",
+    "model", "size", "batch", "devices", "precision", "updates_per_second", "flops_per_update",
+    "share_of_matmul_peak", "compile_seconds", "peak_bytes",
 )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def median_seconds(call: Callable[[], Any], *, seconds: float, least: int = 3) -
 def matmul_peak(precision: str, size: int, seconds: float, devices: int = 1) -> float:
     """Operations per second of one large product of square matrices: the best that a program of products can do.
 
-    Of several devices each makes one, or one of them alone, whichever is faster: those of one CPU have the same cores.
+    Of several devices each makes one, or the first alone, whichever is faster: those of one CPU share its cores.
     """
     dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
     x = jax.random.normal(jax.random.key(0), (size, size), dtype)

@@ -1,5 +1,6 @@
 """Two processes that train together make the numbers of one, and leave the same run folder."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -12,6 +13,7 @@ import pytest
 import tiny
 
 from rgrl_jax.experiment import cli, processes
+from rgrl_jax.experiment.folder import read_metrics
 
 PROGRAM = """
 import sys, time
@@ -95,8 +97,8 @@ def test_the_command_runs_on_two_processes(tmp_path):
     alone = _start([*train, "--out", str(tmp_path / "one")], 1)
     summary = json.loads(alone.communicate(timeout=300)[0])
     assert together["evaluation"]["returns"] == summary["evaluation"]["returns"]
-    one, two = (np.genfromtxt(tmp_path / name / "metrics.csv", delimiter=",", skip_header=1) for name in ("one", "two"))
-    np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+    for x, y in zip(*(dataclasses.astuple(read_metrics(tmp_path / name)) for name in ("one", "two")), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
     back = _start(["-m", "rgrl_jax", "evaluate", str(folder), "--episodes", "4", "--json"], 1)
     assert len(json.loads(back.communicate(timeout=300)[0])["returns"]) == 4
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from test_learning import B, E, LINEAR, _params, _windows
+from test_learning import LINEAR, B, E, _params, _windows
 
 import rgrl_jax as rgrl
 from rgrl_jax import learning, sharing

@@ -2,7 +2,7 @@
 
 gymnax's own ``step`` resets at every call and hides the last state, so specs are built on ``step_env`` and
 ``is_truncated``. Ranges are ours: gymnax's bounds are infinite where a velocity is unbounded. gymnax is imported when
-an environment is made: it makes arrays as it is imported, and before there are any, several processes must have joined.
+an environment is made: it makes arrays when it is, and several processes must have joined before there are any.
 """
 
 from __future__ import annotations

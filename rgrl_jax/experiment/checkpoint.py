@@ -79,7 +79,7 @@ def load_run(folder: str | Path) -> LoadedRun:
 
 
 def _restore(folder: Path, wanted: dict[str, Any]) -> dict[str, jax.Array]:
-    """The arrays of the newest whole checkpoint, which must be those ``wanted``; all on one device of this process."""
+    """The arrays of the newest whole checkpoint, which must be those ``wanted``; on one device of this process."""
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here) for name, x in wanted.items()}
     with open_manager(folder) as manager:

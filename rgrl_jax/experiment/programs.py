@@ -116,7 +116,7 @@ def spread(state: Any, config: Any, devices: int) -> Any:
 
 
 def over_devices(tree: Any, devices: int, axis: str) -> Any:
-    """Arrays whole on each of the first devices where ``axis`` is that of `rgrl_jax.sharing`, else ``[N, ...]`` cut."""
+    """Arrays on the first devices: whole on each if ``axis`` is `sharing.AXIS`, else an equal part ``[N, ...]`` each."""
     if devices == 1:
         return tree
     mesh = jax.make_mesh((devices,), (axis,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
@@ -152,7 +152,8 @@ def check_spread(config: Any, seeds: int | None, devices: int) -> None:
 def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0) -> Callable[..., Any]:
     """Compiles a function of a state and a config, the last two arguments, mapped over seeds if the state has any.
 
-    It runs where the state lies, see `spread`, and what it returns lies there likewise. With ``seed_batch = 0`` all seeds of a device are in lockstep, or halves, quarters, ... until memory holds them.
+    It runs where the state lies, see `spread`, and what it returns lies there likewise. With ``seed_batch = 0`` all
+    seeds of a device are in lockstep, or halves, quarters, ... until memory holds them.
     """
     *mapped, _ = arguments
     sharding = mapped[-1].episode.sharding
@@ -161,7 +162,8 @@ def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0)
     seeds = mapped[-1].episode.shape[0] // len(sharding.device_set)
     batch = min(seed_batch or seeds, seeds)
     program = _compile_seeds(function, arguments, sharding, batch)
-    while not seed_batch and batch > 1 and program.memory_analysis().temp_size_in_bytes > processes.least(spare_memory()):
+    spare = processes.least(spare_memory())
+    while not seed_batch and batch > 1 and program.memory_analysis().temp_size_in_bytes > spare:
         batch = -(-batch // 2)
         program = _compile_seeds(function, arguments, sharding, batch)
     return _placed(program, sharding)

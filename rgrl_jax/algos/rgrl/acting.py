@@ -129,8 +129,8 @@ def plan_rows(
       Of each environment the plan that the ensemble scores best, leaves ``[N, ...]``, and diagnostics ``[N]``.
     """
     noise_key, member_key = jax.random.split(key)
-    starts = config.plan_starts
-    init_plan = _starts(noise_key, (view.episode.length.shape[0], starts, config.horizon, built.codec.action_size), noise, config)
+    n, starts = view.episode.length.shape[0], config.plan_starts
+    init_plan = _starts(noise_key, (n, starts, config.horizon, built.codec.action_size), noise, config)
     if config.plan_warm_start:
         init_plan = init_plan + view.memory[:, None]
     init_plan = sharing.share(init_plan)
