@@ -1,8 +1,8 @@
 """One big agent on several devices: each takes its share of the rows of a batch, and all else is done by all alike.
 
 Only what costs is shared: planning, by environments, and the gradient of the weights, by windows. States, episodes
-and the replay stay whole on every device, and nothing is sent but one gather per plan and one mean per update. A device
-has a share where the program is mapped, by ``shard_map`` or ``vmap``, over an axis called `AXIS`; anywhere else these
+and the replay stay whole on every device; what is sent is one gather per plan and one mean per update. A device has a
+share where the program is mapped, by ``shard_map`` or ``vmap``, over an axis called `AXIS`; anywhere else these
 functions change nothing. All devices work on the same numbers, so they take the same branches.
 """
 

@@ -116,7 +116,7 @@ def spread(state: Any, config: Any, devices: int) -> Any:
 
 
 def over_devices(tree: Any, devices: int, axis: str) -> Any:
-    """Arrays on the first devices: whole on each if ``axis`` is `sharing.AXIS`, else an equal part ``[N, ...]`` each."""
+    """Arrays on the first devices: whole on each if ``axis`` is `sharing.AXIS`, else equal parts ``[N, ...]``."""
     if devices == 1:
         return tree
     mesh = jax.make_mesh((devices,), (axis,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
