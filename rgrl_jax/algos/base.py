@@ -88,8 +88,8 @@ class Algorithm(NamedTuple):
       play: ``(key, state, config, num_episodes) -> Episode``; noiseless episodes of the frozen agent.
       describe: ``config -> Cost``; what a run costs, without compiling anything.
       halves: ``step`` and ``play`` in parts, or None; without them it cannot play environments on the host.
-      shared: fields of the config that count what the devices of a single run share by ``rgrl_jax.sharing``; with none,
-        devices can only take seeds.
+      shared: fields of the config that count what the devices of a single run share by ``rgrl_jax.sharing``; with
+        none, devices can only take seeds.
     """
 
     init: Callable[[Key, Any], Any]
