@@ -81,10 +81,12 @@ SB3: dict[str, dict[str, Any]] = {
 
 @functools.cache
 def _random_program(env_id: str, episodes: int) -> Callable[[Any], Any]:
-    """``key -> metrics`` of uniform actions, compiled once."""
+    """``key -> metrics`` of uniform actions, compiled once, or on the host."""
     nothing = {"model": "rnn", "width": 4, "ensemble_size": 1, "horizon": 1, "unroll": 1, "learn_iterations": 1}
     config = rgrl.RGRLConfig(env_id=env_id, warmup_episodes=episodes, episodes=episodes, **nothing)
     config.validate()
+    if config.spec.host is not None:
+        return lambda key: rgrl.run(key, config, chunk=episodes)[1]
     return jax.jit(lambda key: rgrl.train(key, config)[1]).lower(jax.random.key(0)).compile()  # type: ignore[no-any-return]
 
 
