@@ -128,7 +128,7 @@ def run_setting(
     env_id: str, setting: str, config: rgrl.RGRLConfig, seeds: list[int], out: Path, workers: int, batch: int
 ) -> None:
     """Runs the seeds that are missing and appends each as soon as it is done."""
-    path = out / env_id.replace(":", "_") / f"{setting}.csv"
+    path = report.path_of(out, env_id, setting)
     _claim(path, config)
     done = {row["seed"] for row in report.read_rows(path)}
     missing = [seed for seed in seeds if seed not in done]

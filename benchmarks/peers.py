@@ -156,7 +156,7 @@ def main() -> None:
         kinds += [SB3[env_id]["agent"]] if SB3.get(env_id, {}).get("agent") in given.agents else []
         for kind in kinds:
             setting = kind if kind == "random" else f"sb3_{kind}"
-            path = given.out / env_id / f"{setting}.csv"
+            path = report.path_of(given.out, env_id, setting)
             path.parent.mkdir(parents=True, exist_ok=True)
             done = {row["seed"] for row in report.read_rows(path)}
             for seed in [seed for seed in range(given.seeds) if seed not in done]:

@@ -31,6 +31,11 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return [{name: _TYPES.get(name, float)(x) for name, x in row.items()} for row in csv.DictReader(file)]
 
 
+def path_of(out: Path, env_id: str, setting: str) -> Path:
+    """Where the rows of a setting are kept."""
+    return out / env_id.replace(":", "_") / f"{setting}.csv"
+
+
 def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Adds rows, a whole seed for instance, in one write, so that a kill leaves no half of it."""
     text = io.StringIO()
