@@ -43,7 +43,7 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(jax|jaxlib|flax|optax|gymnax|numpy|np|matplotlib|rich|collections|pathlib|typing)\..*"),
-    (r"py:.*", r"(Array|ArrayLike|Key|Params|PyTree|Scalar|Space|Path|Figure|Axes|Console)"),
+    (r"py:.*", r"(Array|ArrayLike|Key|Params|PyTree|Scalar|Space|Path|Figure|Axes|Console|Environment)"),
 ]
 
 
