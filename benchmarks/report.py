@@ -136,8 +136,7 @@ def write_report(out: Path) -> None:
         lines += markdown(TABLE[1:], [summarise(rows) for rows in found.values()])
         lines += ablation(folder, found)
         lines += published(env_id)
-        plot_curves(found, env_id, goal, folder / "curves.png")
-        lines += ["", f"![{env_id}]({folder.name}/curves.png)", "", *machines(folder), ""]
+        lines += ["", *plots(folder, found), "", *machines(folder), ""]
     (out / "README.md").write_text("\n".join(lines))
 
 
@@ -262,6 +261,18 @@ def machines(folder: Path) -> list[str]:
     """What the numbers of a folder were measured on, and when."""
     about = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     return sorted({f"{a['date']}; {a['machine']}; jax {a['versions']['jax']}" for a in about})
+
+
+def plots(folder: Path, found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Draws the presets, planners and peers of an environment, and apart from them the levers, if there are any."""
+    env_id = next(iter(found.values()))[0]["environment"]
+    levers = {name: rows for name, rows in found.items() if name in settings.LEVERS}
+    drawn = {"curves": {name: rows for name, rows in found.items() if name not in levers}}
+    if levers:
+        drawn["levers"] = {name: rows for name, rows in found.items() if name == "tuned"} | levers
+    for name, shown in drawn.items():
+        plot_curves(shown, env_id, goal_of(env_id), folder / f"{name}.png")
+    return [f"![{env_id}, {name}]({folder.name}/{name}.png)" for name in drawn]
 
 
 def plot_curves(found: dict[str, list[dict[str, Any]]], title: str, goal: float | None, path: Path) -> None:

@@ -241,7 +241,11 @@ def plot_roofline(rows: list[dict[str, str]], path: Path) -> None:
             min(float(own[0]["matmul_peak"]), 2 * n / width * float(own[0]["bandwidth"])) for n in sorted(set(count))
         ]
         axis.loglog(sorted(set(count)), roof, ":", color="0.3", label="a product; weights from memory")
-        axis.set(title=", ".join(group), xlabel="rows", ylabel="operations per second")
+        axis.set(
+            title="{} x {}, {}, {}".format(group[1], group[0], *group[2:]),
+            xlabel="rows",
+            ylabel="operations per second",
+        )
         axis.grid(alpha=0.25)
         axis.legend(frameon=False, fontsize="small")
     figure.savefig(path, dpi=120)

@@ -134,6 +134,18 @@ def test_report_draws_and_tells(tmp_path):
     assert "today; here; jax 1" in text
     assert "| DQN | 50,000 | 500 | DLR-RM/rl-baselines3-zoo, benchmark.md |" in text
     assert (tmp_path / "CartPole-v1" / "curves.png").stat().st_size > 10_000
+    assert not (tmp_path / "CartPole-v1" / "levers.png").exists()  # there are none
+
+
+def test_levers_are_drawn_apart(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        report, "plot_curves", lambda found, title, goal, path: drawn.update({path.name: list(found)})
+    )
+    found = {name: _rows([[1.0]], setting=name) for name in ("tuned", "cem", "one_member", "sb3_dqn")}
+    lines = report.plots(tmp_path, found)
+    assert drawn == {"curves.png": ["tuned", "cem", "sb3_dqn"], "levers.png": ["tuned", "one_member"]}
+    assert lines == [f"![CartPole-v1, {name}]({tmp_path.name}/{name}.png)" for name in ("curves", "levers")]
 
 
 def test_results_are_put_between_the_marks_of_the_readme(tmp_path):
