@@ -20,6 +20,7 @@ _TYPES: dict[str, Callable[[str], Any]] = dict.fromkeys(
     ("environment", "setting", "method", "boxes", "rule"), str
 ) | dict.fromkeys(("seed", "episode", "episodes", "env_steps", "size", "ensemble_size", "boards", "solved"), int)
 PUBLISHED = Path(__file__).parent / "results" / "published.csv"
+GOALS = {"gymnasium:LunarLander-v3": 200.0}  # where the package that knows it need not be installed to make a report
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")  # Okabe and Ito's
 
 
@@ -49,8 +50,8 @@ def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def goal_of(env_id: str) -> float | None:
-    """The mean return that counts as solved."""
-    return rgrl.make_spec(env_id).goal
+    """The mean return that counts as solved; see `GOALS`."""
+    return GOALS[env_id] if env_id in GOALS else rgrl.make_spec(env_id).goal
 
 
 def first_pass(rows: list[dict[str, Any]], goal: float | None) -> dict[str, Any] | None:

@@ -168,6 +168,10 @@ def test_results_are_put_between_the_marks_of_the_readme(tmp_path):
     ]
 
 
+def test_goals_that_are_written_down_are_those_of_the_environments():
+    assert {env_id: rgrl.make_spec(env_id).goal for env_id in report.GOALS} == report.GOALS
+
+
 def test_readme_shows_the_committed_results():
     text = learning.README.read_text()
     for name, make in report.SECTIONS.items():
