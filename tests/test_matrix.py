@@ -23,11 +23,12 @@ SIZES = {
     "warmup_episodes": 0,
     "reset_every": 0,
 }
+SLOW = [pytest.param(model, marks=pytest.mark.slow) for model in ("rnn_td", "lstm_td")]  # each is like gru_td
 KINDS = {"discrete": "CartPole-v1", "continuous": "Pendulum-v1", "image": "Catch-bsuite"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "td", "rnn_td", "gru_td", "lstm_td", "mlp"])
+@pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "td", "gru_td", "mlp", *SLOW])
 def test_every_combination_runs(model, kind):
     """Two episodes with each planner: numbers are finite, plans move, and every member learns.
 
