@@ -192,14 +192,14 @@ def finish(done: Rollout) -> Episode:
 
 
 def as_metrics(episode: Episode, *, finished: Array, env_steps: Array, loss: Array, windows: Array) -> Metrics:
-    """The row of metrics of ``N`` episodes played side by side, without anything said of plans.
+    """The row of metrics, scalars, of ``N`` episodes played side by side, without anything said of plans.
 
     Args:
-      episode: the episodes.
-      finished: episodes finished so far, this row among them.
+      episode: the episodes, leaves ``[L + 1, N, ...]`` or ``[N]``.
+      finished: episodes finished so far, this row among them, scalar.
       env_steps: environment steps taken so far, likewise.
-      loss: see `Metrics.model_loss`.
-      windows: see `Metrics.windows`.
+      loss: see `Metrics.model_loss`, scalar.
+      windows: see `Metrics.windows`, scalar.
     """
     nothing = jnp.float32(0.0)
     return Metrics(

@@ -109,10 +109,11 @@ def _nothing_planned(num_envs: int) -> PyTree:
 
 
 def _recent(episode: Episode, t: Array, codec: Codec, history_length: int) -> History:
-    """The last ``H`` steps before ``t`` of every environment, encoded: ``[N, H, S]`` and ``[N, H, A]``."""
+    """The last ``H`` steps before ``t`` of this device's environments, encoded: ``[N, H, S]`` and ``[N, H, A]``."""
     rows = t - history_length + jnp.arange(history_length)
     known = (rows >= 0)[None, :, None]
-    obs, action = (jnp.swapaxes(x[jnp.maximum(rows, 0)], 0, 1) for x in (episode.obs, episode.action))
+    steps = [jnp.swapaxes(x[jnp.maximum(rows, 0)], 0, 1) for x in (episode.obs, episode.action)]
+    obs, action = sharing.share(steps)
     encode_state = jax.vmap(jax.vmap(lambda o: codec.encode_state(o, jnp.bool_(False))))
     encode_action = jax.vmap(jax.vmap(codec.encode_action))
     return History(jnp.where(known, encode_state(obs), -1.0), jnp.where(known, encode_action(action), -1.0))
@@ -235,8 +236,9 @@ Dynamics = tuple[PyTree, Callable[[PyTree], tuple[PyTree, PyTree]], Callable[...
 def _learned_dynamics(params: PyTree, view: View, config: RGRLConfig, built: Parts) -> Dynamics:
     """The ensemble's."""
     _, codec, model = built
-    present = jax.vmap(codec.encode_state, in_axes=(0, None))(view.episode.obs[view.t], jnp.bool_(False))
-    present, history = sharing.share((present, _recent(view.episode, view.t, codec, config.history_length)))
+    obs = sharing.share(view.episode.obs[view.t])
+    present = jax.vmap(codec.encode_state, in_axes=(0, None))(obs, jnp.bool_(False))
+    history = _recent(view.episode, view.t, codec, config.history_length)
     # History runs once per environment step and member: [N, E, ...]
     memory = jax.vmap(jax.vmap(model.remember, in_axes=(0, None)), in_axes=(None, 0))(params, history)
 
