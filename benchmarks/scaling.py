@@ -35,6 +35,7 @@ from rgrl_jax.experiment.programs import over_devices
 RESULTS = Path(__file__).parent / "results" / "scaling"
 BASE: dict[str, Any] = {
     "max_steps": 1, "warmup_episodes": 0, "width": 64, "layers": 2, "horizon": 16, "plan_iterations": 16, "unroll": 1,
+    "plan_unroll": 1,
     "learn_iterations": 8,
 }  # fmt: skip
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import datetime
+import gzip
+import json
+import re
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +27,7 @@ class Program(NamedTuple):
     """A compiled program.
 
     Attributes:
-      call: runs it.
+      call: runs it; XLA's compiled program.
       compile_seconds: tracing included.
       flops: operations by XLA's own count, which takes the body of a loop once.
       peak_bytes: arguments, results and what lies between.
@@ -62,6 +66,41 @@ def median_seconds(call: Callable[[], Any], *, seconds: float, least: int = 3) -
         if len(samples) == 1000:
             break
     return float(np.median(samples))
+
+
+def time_outside_products(program: Program, *arguments: Any) -> float:
+    """Share of a call's time that its operations other than matrix products take, by a profile of one call.
+
+    What surrounds operations (loops, calls) is not counted, nor what passes between them.
+    """
+    jax.block_until_ready(program.call(*arguments))
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            jax.block_until_ready(program.call(*arguments))
+        (path,) = Path(folder).rglob("*.trace.json.gz")
+        with gzip.open(path) as file:
+            events = json.load(file)["traceEvents"]
+    products = _products(program.call.as_text())
+    spent = {True: 0.0, False: 0.0}
+    for event in events:
+        name = event.get("args", {}).get("hlo_op", "")
+        if name and not name.startswith(("while", "cond", "call")):
+            spent[name in products] += event.get("dur", 0.0)
+    return spent[False] / sum(spent.values())
+
+
+def _products(hlo: str) -> set[str]:
+    """Names of the instructions of a compiled program that are matrix products, or fusions with one inside."""
+    blocks = {match[1]: match[0] for match in re.finditer(r"^(?:ENTRY )?%(\S+) \(.*?^}", hlo, re.M | re.S)}
+    product = re.compile(r'\bdot\(|custom_call_target="\S*(?:gemm|matmul)')
+    inside = {name for name, text in blocks.items() if product.search(text)}
+    found = set()
+    for line in hlo.splitlines():
+        if match := re.match(r"\s+(?:ROOT )?%(\S+) = ", line):
+            called = re.search(r" fusion\(.*calls=%([^\s,]+)", line)
+            if product.search(line) or (called and called[1] in inside):
+                found.add(match[1])
+    return found
 
 
 def matmul_peak(precision: str, size: int, seconds: float, devices: int = 1) -> float:

@@ -23,6 +23,7 @@ SMALL = dict(
     learn_iterations=4,
     learn_batch=4,
     unroll=1,
+    plan_unroll=1,
     max_steps=12,
     episodes=3,
     warmup_episodes=1,
@@ -222,7 +223,15 @@ def test_every_environment_runs(env_id):
 def test_paper_settings_run_small(env_id):
     """The reference's quirks (encodings, priorities, dedupe, open-loop execution) run, with small networks."""
     sizes = dict(
-        max_steps=12, width=10, layers=1, episodes=2, horizon=6, plan_iterations=2, learn_iterations=2, unroll=1
+        max_steps=12,
+        width=10,
+        layers=1,
+        episodes=2,
+        horizon=6,
+        plan_iterations=2,
+        learn_iterations=2,
+        unroll=1,
+        plan_unroll=1,
     )
     config = rgrl.preset(env_id, "paper", **sizes, replay_capacity=64)
     _, metrics = jax.jit(rgrl.train)(jax.random.key(0, impl="unsafe_rbg"), config)

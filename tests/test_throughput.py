@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import pytest
 
 from benchmarks import scaling, throughput, timing
@@ -37,6 +38,17 @@ def test_updates_cost_three_times_the_model():
     """Forward, weights and inputs, for every member and window."""
     config = throughput.make_config("gru", "small", ensemble_size=2, learn_batch=10)
     assert throughput.update_flops(config) == 60 * throughput.model_flops(config)
+
+
+def test_time_outside_products():
+    """Nothing but products, about none, and a mixture of a fusion and a product."""
+    x = jnp.ones((400, 400))
+    shares = []
+    for function in (lambda x: jnp.sin(x) + 1.0, lambda x: jnp.sin(x @ x), lambda x: x @ x @ x @ x):
+        program = timing.build(function, x)
+        shares.append(timing.time_outside_products(program, x))
+    nothing, mixed, all_products = shares
+    assert nothing == 1.0 and 0.0 < mixed < 1.0 and all_products < 0.2
 
 
 @pytest.fixture

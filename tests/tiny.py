@@ -33,6 +33,7 @@ TINY = {
     "replay_capacity": 200,
     "max_windows": 100,
     "unroll": 1,
+    "plan_unroll": 1,
     "ensemble_size": 2,
     # Not what is tuned: most tests are of one thing at a time.
     "reward_from": "feature",

@@ -181,7 +181,8 @@ class Frame(nn.Module):
             state = self._next_state(feature, state)
             return (memory, state), (feature, state)
 
-        _, (features, predicted) = jax.lax.scan(step, (memory, present), embedded, unroll=self.unroll)
+        unroll = min(self.unroll, len(embedded))  # more would be compiled, and skipped
+        _, (features, predicted) = jax.lax.scan(step, (memory, present), embedded, unroll=unroll)
         return ModelOutput(self._reward(features, predicted), predicted)
 
 

@@ -55,7 +55,7 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
       noise: half-width of the plan's random start, scalar.
       explore: chance of acting at random instead of planning, scalar; the draw is shared by all environments.
     """
-    built = parts(config)
+    built = parts(config.replace(unroll=config.plan_unroll))
 
     def policy(key: Key, view: View) -> tuple[Array, PyTree, PyTree]:
         def explored() -> tuple[Array, PyTree, PyTree]:

@@ -72,7 +72,8 @@ class RGRLConfig(struct.PyTreeNode):
       head: outputs squashed by tanh, or left free.
       residual: predict the change of the state instead of the state.
       reward_from: what rewards are read from: the network's feature, or the state it predicts and nothing else.
-      unroll: model steps compiled into one loop body; best a divisor of the horizon, or the horizon itself.
+      unroll: while learning, model steps compiled into one loop body: best the whole horizon for narrow models, 1 for
+        those of some hundred features, whose gradients would all be held at once.
       precision: of matrix products in planning and learning: the device's default, all of float32, or rounded to tf32
         or bf16 before they are added up in float32; a CPU always takes all.
       ensemble_size: members, m.
@@ -105,6 +106,8 @@ class RGRLConfig(struct.PyTreeNode):
       plan_kernel: descend all plans in one GPU kernel: auto where there is a GPU and the kernel knows model and
         settings, which on insists on (without a GPU it is interpreted, slowly); off leaves planning to XLA, until the
         kernel has run on a GPU.
+      plan_unroll: while planning, model steps compiled into one loop body: a CPU is fastest with a few, which compile
+        sooner too.
       plan_warm_start: start from the rest of the last plan plus noise, instead of noise alone.
       plan_noise: half-width of the uniform noise a plan starts from, sigma.
       plan_noise_law: uniform in -sigma..sigma, or normal with deviation sigma.
@@ -206,6 +209,7 @@ class RGRLConfig(struct.PyTreeNode):
     plan_disagreement: float = number(0.0, -100.0, 100.0)
     plan_accept: str = choice("always", "better")
     plan_kernel: str = choice("off", "auto", "on")
+    plan_unroll: int = integer(3, 1)
     plan_warm_start: bool = flag(False)
     plan_noise: float = number(0.05, symbol="σ")
     plan_noise_law: str = choice("uniform", "normal")
