@@ -35,7 +35,8 @@ def relax(weights: Weights, design: Design, now: Pass, steps: int, rate: Scalar)
             mean = UNITS[design.kinds[i]].mean(now.z[i], design.spreads[i])
             from_above = design.spreads[i] * (weights[i + 1][:-1] @ e[i + 1])
             moved.append(now.h[i + 1] + rate * (mean - now.h[i + 1] + from_above))
-        return refreshed(weights, (now.h[0], *moved, now.h[-1]))
+        drives = (drive(w, h) for w, h in zip(weights[1:], moved, strict=True))  # the input's own stays as it is
+        return Pass((now.h[0], *moved, now.h[-1]), (now.z[0], *drives))
 
     return jax.lax.fori_loop(0, steps, step, refreshed(weights, now.h))
 
