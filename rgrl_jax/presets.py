@@ -279,7 +279,7 @@ def preset(env_id: str, name: str = "tuned", *, algo: str = "rgrl", **overrides:
     Args:
       env_id: a registered environment, or ``gymnasium:ID``. One without a ``tuned`` preset, your own for instance,
         gets the defaults of the algorithm.
-      name: ``"tuned"`` or ``"paper"``.
+      name: ``"tuned"``, ``"paper"`` or another that `list_presets` knows.
       algo: a registered algorithm.
       **overrides: fields to change.
 

@@ -205,6 +205,7 @@ def test_rivals_have_the_same_budget_and_ablations_fit(env_id):
 
 def test_teams_of_units_are_measured_once(tmp_path, monkeypatch):
     monkeypatch.setattr(unit_teams, "PUBLISHED", {("reinforce", "Multiplexer-4"): (0.5, 0.1)})
+    monkeypatch.setattr(unit_teams, "CELLS", list(unit_teams.PUBLISHED))
     small = {"hidden": (3, 2), "episodes": 2, "episodes_per_row": 5}
     made = unit_teams.make_config("reinforce", "Multiplexer-4").replace(**small)
     monkeypatch.setattr(unit_teams, "make_config", lambda *given: made)

@@ -86,8 +86,21 @@ def test_rows_of_the_table(tmp_path, monkeypatch):
     assert (about["env_steps_per_second"], about["config"]["rule"]) == (1500, "weight_max")
     unit_teams.write_report(tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert "| weight_max | CartPole-v1 | 2 | 21.50 (1.50) | 31.50 | 390.38 (43.25) | 1,500 |" in text
+    assert "| weight_max | CartPole-v1 | 2 | 21.50 (1.50) | 31.50 | 390.38 (43.25) |  | 1,500 |" in text
     assert (tmp_path / "CartPole-v1.png").stat().st_size > 1000
+
+
+def test_what_our_own_settings_gain(tmp_path):
+    """The mean difference over the seeds that both have, seed by seed; the interval holds every one of them."""
+    config = rgrl.preset("CartPole-v1", algo="reinforce", episodes=2)
+    base, own = np.array([[10.0], [50.0], [90.0]]), np.array([[14.0], [56.0], [92.0], [0.0]])
+    unit_teams.write_cell(tmp_path, "reinforce", config, metrics_of(np.repeat(base, 2, axis=1)), seconds=1.0)
+    assert "reinforce_tuned" not in "".join(unit_teams.table(report.read_rows(tmp_path / "runs.csv"), tmp_path))
+    unit_teams.write_cell(tmp_path, "reinforce_tuned", config, metrics_of(np.repeat(own, 2, axis=1)), seconds=1.0)
+    rows = report.read_rows(tmp_path / "runs.csv")
+    text = "\n".join(unit_teams.table(rows, tmp_path))
+    assert "| reinforce_tuned | CartPole-v1 | 4 | 40.50 (36.15) | 40.50 | not known | +4 (+2 to +6) | 80 |" in text
+    assert unit_teams.gain([], rows) == ""
 
 
 def test_a_row_of_many_answers_counts_them():
@@ -116,11 +129,20 @@ def test_finished_cells_are_not_run_again(tmp_path, monkeypatch):
 
 def test_every_cell_has_a_config():
     """Published ones that of the publication."""
-    for method, env_id in unit_teams.PUBLISHED:
+    for method, env_id in unit_teams.CELLS:
         if ":" not in env_id:
             config = unit_teams.make_config(method, env_id)
-            assert (config.rule, config.env_id) == (method, env_id)
+            assert (config.rule, config.env_id) == (method.removesuffix("_tuned"), env_id)
     assert unit_teams.make_config("map_prop", "Acrobot-v1").episodes == 500
+
+
+@pytest.mark.parametrize("method, env_id", unit_teams.IMPROVED)
+def test_our_own_settings_play_as_long_with_as_large_networks(method, env_id):
+    """So that means over training compare; and a unit learns by the same rule."""
+    base, own = (unit_teams.make_config(name, env_id) for name in (method, method + unit_teams.TUNED))
+    assert own != base
+    for name in ("rule", "units", "episodes", "max_steps", "num_envs", "episodes_per_row", "hidden", "delay"):
+        assert getattr(own, name) == getattr(base, name)
 
 
 def test_seeds_of_a_cell_are_single_runs():
