@@ -227,7 +227,7 @@ def draw(env_id: str, methods: list[str], out: Path) -> None:
             label = "published means over training" if method == methods[0] else None
             axis.axhline(published[0], color=color, linestyle=":", linewidth=1, label=label)
     axis.set_xlabel("training episode")
-    axis.set_ylabel(f"return, average of the last {WINDOW} episodes")
+    axis.set_ylabel("running average of the return")
     axis.set_title(env_id)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)

@@ -350,7 +350,7 @@ BAD = [
     ({"rule": "backprop"}, ["units = 'bernoulli'", "'backprop'", "relu or softplus"]),
     ({"rule": "map_prop", "units": "softplus"}, ["'softplus'", "map_prop", "gaussian or bernoulli"]),
     ({"rule": "reinforce", "units": "relu"}, ["'relu'", "eligibility", "bernoulli or gaussian"]),
-    ({"rule": "weight_max"}, ["actor_trace = 0.8", "weight_max_traces"]),
+    ({"rule": "weight_max"}, ["actor_trace = 0.7", "weight_max_traces"]),
     ({"rule": "reinforce", "delay": True}, ["delay = True", "weight_max_traces", "'reinforce'"]),
     ({"rule": "weightmax"}, ["rule = 'weightmax'", "weight_max"]),
     ({"temperature": (1.0, 0.0, 1.0)}, ["temperature[1] = 0.0", "at least 0.001"]),

@@ -99,7 +99,7 @@ def test_what_our_own_settings_gain(tmp_path):
     unit_teams.write_cell(tmp_path, "reinforce_tuned", config, metrics_of(np.repeat(own, 2, axis=1)), seconds=1.0)
     rows = report.read_rows(tmp_path / "runs.csv")
     text = "\n".join(unit_teams.table(rows, tmp_path))
-    assert "| reinforce_tuned | CartPole-v1 | 4 | 40.50 (36.15) | 40.50 | not known | +4 (+2 to +6) | 80 |" in text
+    assert "| reinforce_tuned | CartPole-v1 | 4 | 40.50 (36.18) | 40.50 | not known | +4 (+2 to +6) | 80 |" in text
     assert unit_teams.gain([], rows) == ""
 
 
