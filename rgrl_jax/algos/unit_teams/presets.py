@@ -137,8 +137,8 @@ _MAX_PAPER: dict[str, Settings] = {
 _UNPUBLISHED: dict[str, Settings] = _TRACES_PAPER | {"Multiplexer-4": _MULTIPLEXER | {"actor_trace": 0.0}}
 _REINFORCE: dict[str, Settings] = _UNPUBLISHED | {"CartPole-v1": _CARTPOLE | _TEN_TIMES}
 
-# Found on seeds >= 1000, as what follows. On Acrobot a faster output, and rates that fall earlier; on CartPole nothing
-# better was found without traces, and with them what looks further ahead learns faster but is less steady later.
+# Found on seeds >= 1000, as what follows. On Acrobot a faster output, and rates that fall earlier; on CartPole
+# nothing better was found without traces, and with them what looks further ahead learns faster, less steady later on.
 _MAX_ACROBOT: Settings = {
     "episodes": 1000,
     "critic_trace": 0.75,
