@@ -77,9 +77,10 @@ IMPROVED = [
     ("reinforce", "CartPole-v1"),
     ("reinforce", "Acrobot-v1"),
 ]
-"""Where they are better than those published or borrowed, by seeds that are not reported. On the reported ones a first
-choice for weight_max was not: on Acrobot, with a discount of 0.988, it was not settled; on CartPole it was worse, and
-is not kept.
+"""Where they are better than those published or borrowed, by seeds that are not reported.
+
+On the reported ones a first choice for weight_max was not: on Acrobot, with a discount of 0.988, it was not settled;
+on CartPole it was worse, and is not kept.
 """
 CELLS = [
     (method + end, env_id) for method, env_id in PUBLISHED for end in ("", *[TUNED] * ((method, env_id) in IMPROVED))
