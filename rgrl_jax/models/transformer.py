@@ -22,12 +22,13 @@ class Cache(struct.PyTreeNode):
     """What a decoder keeps of the tokens read so far.
 
     Attributes:
-      rows: keys and values ``[layers, 2, rows, d]``; rows not read yet are 0.
+      rows: of each layer keys and values, ``[heads, rows, d / heads]`` each; rows not read yet are 0. Apart, and laid
+        out as attention reads them, so that a loop over steps copies nothing else.
       carry: of the recurrent maps of a hybrid, leaves ``[layers, 4, d]``; else empty.
       count: tokens read, scalar int32.
     """
 
-    rows: Array
+    rows: tuple[tuple[Array, Array], ...]
     carry: PyTree
     count: Array
 
@@ -99,15 +100,17 @@ class Decoder(nn.Module):
         """An empty cache."""
         dtype = self.gain.dtype
         carry = () if self.mixer == "linear" else CELLS[self.mixer].start((self.layers, 4, self.width), dtype)
-        return Cache(jnp.zeros((self.layers, 2, 0, self.width), dtype), carry, jnp.int32(0))
+        empty = jnp.zeros((self.heads, 0, self.width // self.heads), dtype)
+        return Cache(((empty, empty),) * self.layers, carry, jnp.int32(0))
 
     def extend(self, memory: Cache, n: int) -> Cache:
         """The same cache with ``n`` more empty rows."""
-        return memory.replace(rows=jnp.pad(memory.rows, ((0, 0), (0, 0), (0, n), (0, 0))))
+        room = ((0, 0), (0, n), (0, 0))
+        return memory.replace(rows=jax.tree.map(lambda rows: jnp.pad(rows, room), memory.rows))
 
     def sweep(self, memory: Cache, tokens: Array) -> tuple[Cache, Array]:
         """Reads ``tokens [n, d]`` in one pass; the cache must have room for them."""
-        table = jnp.asarray(sinusoid(memory.rows.shape[2], self.width, self.positions), tokens.dtype)
+        table = jnp.asarray(sinusoid(memory.rows[0][0].shape[1], self.width, self.positions), tokens.dtype)
         x = tokens + jax.lax.dynamic_slice_in_dim(table, memory.count, len(tokens))
         caches, carries = [], []
         for layer in range(self.layers):
@@ -116,15 +119,17 @@ class Decoder(nn.Module):
             carry, query = self._map(layer, QUERY, carry, y)
             carry, key = self._map(layer, KEY, carry, y)
             carry, value = self._map(layer, VALUE, carry, y)
-            rows = jnp.stack([key, value])
-            rows = jax.lax.dynamic_update_slice_in_dim(memory.rows[layer], rows, memory.count, axis=1)
-            carry, mixed = self._map(layer, OUTPUT, carry, self._attend(query, rows, memory.count))
-            caches.append(rows)
+            keys, values = (
+                jax.lax.dynamic_update_slice_in_dim(old, self._by_head(new), memory.count, axis=1)
+                for old, new in zip(memory.rows[layer], (key, value), strict=True)
+            )
+            carry, mixed = self._map(layer, OUTPUT, carry, self._attend(query, keys, values, memory.count))
+            caches.append((keys, values))
             carries.append(carry)
             x = x + mixed
             x = x + self._feed(layer, self._norm(2 * layer + 1, x))
         carry = jax.tree.map(lambda *c: jnp.stack(c), *carries)
-        return Cache(jnp.stack(caches), carry, memory.count + len(tokens)), self._norm(2 * self.layers, x)
+        return Cache(tuple(caches), carry, memory.count + len(tokens)), self._norm(2 * self.layers, x)
 
     def _norm(self, i: int, x: Array) -> Array:
         x = x - x.mean(axis=-1, keepdims=True)
@@ -150,14 +155,17 @@ class Decoder(nn.Module):
             out = out[None]
         return jax.tree.map(lambda c, new: c.at[which].set(new), carry, one), out
 
-    def _attend(self, query: Array, rows: Array, count: Array) -> Array:
-        """Attention of ``query [n, d]`` to all rows up to its own, ``rows [2, rows, d]``."""
-        n, size = len(query), self.width // self.heads
-        query, key, value = (x.reshape(-1, self.heads, size) for x in (query, rows[0], rows[1]))
-        scores = jnp.einsum("nhs,rhs->hnr", query, key) * size**-0.5
-        seen = jnp.arange(len(key)) <= count + jnp.arange(n)[:, None]
+    def _by_head(self, x: Array) -> Array:
+        """``[n, d]`` as ``[heads, n, d / heads]``."""
+        return x.reshape(len(x), self.heads, -1).swapaxes(0, 1)
+
+    def _attend(self, query: Array, keys: Array, values: Array, count: Array) -> Array:
+        """Attention of ``query [n, d]`` to ``keys`` and ``values [heads, rows, d / heads]`` up to its own row."""
+        n, rows, size = len(query), *keys.shape[1:]
+        scores = jnp.einsum("hns,hrs->hnr", self._by_head(query), keys) * size**-0.5
+        seen = jnp.arange(rows) <= count + jnp.arange(n)[:, None]
         shares = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
-        return jnp.einsum("hnr,rhs->nhs", shares, value).reshape(n, self.width)
+        return jnp.einsum("hnr,hrs->nhs", shares, values).reshape(n, self.width)
 
     def _feed(self, layer: int, x: Array) -> Array:
         x = x @ self.feed_in[layer] + self.feed_in_bias[layer]
