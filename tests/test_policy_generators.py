@@ -256,11 +256,16 @@ def test_commands():
     np.testing.assert_allclose(parts.command_input(returns, ours), [0, 0, 0.5, 1, 1.5])
     np.testing.assert_allclose(parts.command_input(returns, theirs), [-0.375, -0.25, 0.25, 0.75, 1.25])
     never = jnp.float32(-jnp.inf)
-    assert float(parts.next_command(never, ours)) == -100 and float(parts.next_command(never, theirs)) == 1
-    assert float(parts.next_command(jnp.float32(40), ours)) == 40
-    assert float(parts.next_command(jnp.float32(40), theirs)) == 60  # with drive
+    assert float(parts.next_command(KEY, never, ours)) == -100 and float(parts.next_command(KEY, never, theirs)) == 1
+    assert float(parts.next_command(KEY, jnp.float32(40), ours)) == 40
+    assert float(parts.next_command(KEY, jnp.float32(40), theirs)) == 60  # with drive
     assert float(parts.best_command(jnp.float32(40), theirs)) == 40  # noiseless episodes go without
-    assert float(parts.next_command(jnp.float32(40), ours.replace(command="top"))) == 300
+    assert float(parts.next_command(KEY, jnp.float32(40), ours.replace(command="top"))) == 300
+    drawn = jax.vmap(lambda key: parts.next_command(key, jnp.float32(40), ours.replace(command="drawn")))
+    commands = np.sort(drawn(jax.random.split(KEY, 1000)))
+    assert commands[0] >= -100 and commands[-1] == 40 and abs((commands == 40).mean() - 0.5) < 0.06
+    below = commands[commands < 40]
+    np.testing.assert_allclose(below, np.linspace(-100, 40, len(below)), atol=12)  # even
     own = small(return_low=0.0, return_high=0.0)
     assert tuple(map(float, parts.return_bounds(own))) == pytest.approx(own.spec.return_range)
 

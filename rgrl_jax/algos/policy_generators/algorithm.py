@@ -110,7 +110,7 @@ def next_policies(key: Key, state: TrainState, config: PolicyGeneratorConfig) ->
     """Policies ``[N, P]`` of the next training episodes: those of the warm-up, or for the command with noise."""
     warm = state.episode < config.warmup_episodes
     _, top = return_bounds(config)
-    command = next_command(state.best, config)
+    command = next_command(jax.random.fold_in(key, 0), state.best, config)
     command = jnp.where(warm, top, command) if config.warmup == "generated" else command
     made = make_policies(state.nets.generator.weights, command[None], config)
     noise = config.param_noise * jax.random.normal(key, (config.num_envs, made.shape[1]))

@@ -43,7 +43,9 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
       warmup: policies of the warm-up: all the generator's own for the upper end of the scale, without noise, or drawn
         at random.
       warmup_episodes: rows before anything is learnt.
-      command: return that training episodes are generated for: the best so far, or the upper end of the scale.
+      command: return that training episodes are generated for: the best so far, the upper end of the scale, or one
+        drawn at even chances from the lower end of the scale to the best so far, of which half of the rows take the
+        best itself (drawn).
       drive: what is added to the best so far.
       store: what is learnt from: the best policies in buckets by return, or the last ones.
       buckets: equal parts that the scale of returns is cut into.
@@ -82,7 +84,7 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
     param_noise: float = number(0.1, symbol="σ")
     warmup: str = choice("generated", "random")
     warmup_episodes: int = integer(10)
-    command: str = choice("best", "top")
+    command: str = choice("best", "top", "drawn")
     drive: float = number(0.0, -1e9, 1e9)
     store: str = choice("buckets", "ring")
     buckets: int = integer(800, 1)

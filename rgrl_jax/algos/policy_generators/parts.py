@@ -68,11 +68,17 @@ def best_command(best: Array, config: PolicyGeneratorConfig) -> Array:
     return jnp.where(jnp.isfinite(best), best, first)
 
 
-def next_command(best: Array, config: PolicyGeneratorConfig) -> Array:
+def next_command(key: Key, best: Array, config: PolicyGeneratorConfig) -> Array:
     """The return that the next training episodes are generated for; ``best`` is minus infinity before any."""
+    low, high = return_bounds(config)
     if config.command == "top":
-        return jnp.asarray(return_bounds(config)[1], jnp.float32)
-    return best_command(best, config) + jnp.where(jnp.isfinite(best), config.drive, 0.0)
+        return jnp.asarray(high, jnp.float32)
+    command = best_command(best, config) + jnp.where(jnp.isfinite(best), config.drive, 0.0)
+    if config.command == "best":
+        return command
+    which_key, where_key = jax.random.split(key)
+    drawn = low + jax.random.uniform(where_key) * (command - low)
+    return jnp.where(jax.random.bernoulli(which_key), drawn, command)
 
 
 def learned_returns(episode: Episode, config: PolicyGeneratorConfig) -> Array:
