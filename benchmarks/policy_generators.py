@@ -5,13 +5,14 @@
     python -m benchmarks.policy_generators learn --methods udrlpg --envs gymnasium:Hopper-v5 --seeds 5
     python -m benchmarks.policy_generators report                     # tables and plots of what is there
 
-A cell is a method on an environment: the ``tuned`` preset, or for tasks of MuJoCo that of the paper, with what
-`METHODS` changes. Its seeds are trained side by side until all have taken the environment's steps. A cell that was
-interrupted goes on from its last checkpoint, and a finished one is not run again. Rows are under
-``benchmarks/results/policy_generators``: ``returns.csv`` with the mean return of 10 noiseless episodes after every so
-many episodes as a twentieth of the steps takes if none ends early, and the return that was commanded for them;
-``identity.csv`` with the mean return of 10 episodes for each of 11 commands at the end of training. Both leave out a
-bonus for every step where learning does (Hopper), so that they can be compared with commands.
+A cell is a method on an environment: the ``tuned`` preset, for ``udrlpg_law`` and the ablations of its store
+``small``, or for tasks of MuJoCo that of the paper, with what `METHODS` changes. Its seeds are trained side by side
+until all have taken the environment's steps. A cell that was interrupted goes on from its last checkpoint, and a
+finished one is not run again. Rows are under ``benchmarks/results/policy_generators``: ``returns.csv`` with the mean
+return of 10 noiseless episodes after every so many episodes as a twentieth of the steps takes if none ends early,
+and the return that was commanded for them; ``identity.csv`` with the mean return of 10 episodes for each of 11
+commands at the end of training. Both leave out a bonus for every step where learning does (Hopper), so that they can
+be compared with commands.
 """
 
 from __future__ import annotations
@@ -40,19 +41,20 @@ COMMANDS = 11
 GRID = 50
 """Points of a curve in a plot."""
 
-ALL_KEPT = {"kept_buckets": 1000}
+LAW = {"algo": "udrlpg", "preset": "small"}
 METHODS: dict[str, dict[str, Any]] = {
     "udrlpg": {"algo": "udrlpg"},
+    "udrlpg_8_at_once": {"algo": "udrlpg", "num_envs": 8},
     "gogepo": {"algo": "gogepo"},
     "ddpg": {"algo": "ddpg"},
-    "udrlpg_8_at_once": {"algo": "udrlpg", "num_envs": 8},
-    "udrlpg_equal_buckets": {"algo": "udrlpg", "rank_weight": 0.0} | ALL_KEPT,
-    "udrlpg_ring": {"algo": "udrlpg", "store": "ring"},
-    "udrlpg_equal_ring": {"algo": "udrlpg", "store": "ring", "recency": 0.0},
-    "udrlpg_replace": {"algo": "udrlpg", "full": "replace"},
-    "udrlpg_clamp": {"algo": "udrlpg", "above": "clamp"},
+    "udrlpg_law": LAW,
+    "udrlpg_equal_buckets": LAW | {"rank_weight": 0.0, "kept_buckets": 1000},
+    "udrlpg_ring": LAW | {"store": "ring"},
+    "udrlpg_equal_ring": LAW | {"store": "ring", "recency": 0.0},
+    "udrlpg_replace": LAW | {"full": "replace"},
+    "udrlpg_clamp": LAW | {"above": "clamp"},
 }
-"""Methods, as changes of the preset of an algorithm. From the fifth on, the ablation of the store."""
+"""Methods, as changes of a preset of an algorithm. From `udrlpg_law` on, the ablation of the store."""
 SMALL = ("CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0", "Swimmer-misc")
 STEPS = dict.fromkeys(SMALL, 100_000) | {
     "gymnasium:InvertedPendulum-v5": 100_000,
@@ -68,7 +70,8 @@ def make_config(method: str, env_id: str) -> Any:
     if settings["algo"] == "ddpg" and isinstance(rgrl.make_spec(env_id).action, rgrl.Discrete):
         return None
     paper = env_id in rgrl.list_presets(settings["algo"])["paper"] and env_id not in SMALL
-    return rgrl.preset(env_id, "paper" if paper else "tuned", **settings)
+    small = settings.pop("preset", "tuned")
+    return rgrl.preset(env_id, "paper" if paper else small, **settings)
 
 
 class Look(rgrl.Callback):

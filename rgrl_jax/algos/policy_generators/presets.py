@@ -3,9 +3,14 @@
 ``paper`` are those of the authors' public code, on the tasks of UDRLPG's paper, as Gymnasium's environments on the
 host. Of UDRLPG's code only Hopper's settings are there; it does not say whether the other tasks had others. Budgets
 were published in steps, 100,000 and 3,000,000; how many episodes these take depends on how long they last, and is a
-guess for InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. Its rates and noise were looked for
-on two to five tuning seeds, for UDRLPG on CartPole and the car; GoGePo's are first tries. No setting tried so far has
-learnt the pendulum, and nothing was tried on the swimmer.
+guess for InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. GoGePo's settings are first tries.
+No setting tried so far has learnt the pendulum, and nothing was tried on the swimmer.
+
+UDRLPG has two small profiles, looked for on two to eight tuning seeds on CartPole and the car. ``small`` keeps how
+the authors' code stores, draws and commands, by which little but the best that was played is learnt. ``tuned`` is
+meant to do as it is told: half of the training episodes are played for lower returns, few buckets of one policy each
+are drawn nearly alike, and the newest policy replaces what is there, so that neighbours come from much the same
+generator.
 """
 
 from __future__ import annotations
@@ -37,10 +42,28 @@ BASES: dict[str, Settings] = {
 """What an environment without settings of its own gets."""
 
 _PENDULUM: Settings = {"episodes": 500, "return_low": -2000.0}
-_TUNED: dict[str, Settings] = {
+_SMALL_UDRLPG: dict[str, Settings] = {
     "CartPole-v1": {"episodes": 400},
     "Pendulum-v1": _PENDULUM,
     "MountainCarContinuous-v0": {"episodes": 200, "generator_rate": 1e-3, "param_noise": 0.3},
+    "Swimmer-misc": {"episodes": 200},
+}
+_TOLD: Settings = {
+    "hidden": (16,),
+    "warmup": "random",
+    "warmup_episodes": 20,
+    "command": "drawn",
+    "kept_buckets": 1000,
+    "bucket_size": 1,
+    "full": "replace",
+    "generator_updates": 16,
+}
+_TUNED: dict[str, Settings] = {
+    "CartPole-v1": _TOLD
+    | {"episodes": 400, "observation": "raw", "buckets": 20, "rank_weight": 0.0, "generator_rate": 3e-4},
+    "Pendulum-v1": _PENDULUM,
+    "MountainCarContinuous-v0": _TOLD
+    | {"episodes": 200, "buckets": 50, "rank_weight": 0.03, "generator_rate": 3e-3, "param_noise": 0.15},
     "Swimmer-misc": {"episodes": 200},
 }
 _TUNED_GOGEPO: dict[str, Settings] = {
@@ -70,6 +93,7 @@ PRESETS: dict[str, dict[str, dict[str, Settings]]] = {
             # 3000, less the bonus of 1000 steps.
             "gymnasium:Hopper-v5": _UDRLPG_PAPER | _HOPPER | {"return_high": 2000.0},
         },
+        "small": _SMALL_UDRLPG,
         "tuned": _TUNED,
     },
     "gogepo": {
