@@ -43,9 +43,8 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
       warmup: policies of the warm-up: all the generator's own for the upper end of the scale, without noise, or drawn
         at random.
       warmup_episodes: rows before anything is learnt.
-      command: return that training episodes are generated for: the best so far, the upper end of the scale, or one
-        drawn at even chances from the lower end of the scale to the best so far, of which half of the rows take the
-        best itself (drawn).
+      command: return that training episodes are generated for: the best so far, the upper end of the scale, or by the
+        toss of a coin the best so far or one drawn evenly from the lower end of the scale up to it (drawn).
       drive: what is added to the best so far.
       store: what is learnt from: the best policies in buckets by return, or the last ones.
       buckets: equal parts that the scale of returns is cut into.

@@ -11,6 +11,7 @@ the authors' code stores, draws and commands, by which little but the best that 
 meant to do as it is told: half of the training episodes are played for lower returns, few buckets of one policy each
 are drawn nearly alike, and the newest policy replaces what is there, so that neighbours come from much the same
 generator.
+That works on the car; on CartPole it reaches the goal more often, but obeys no better.
 """
 
 from __future__ import annotations
