@@ -10,8 +10,7 @@ UDRLPG has two small profiles, looked for on two to eight tuning seeds on CartPo
 the authors' code stores, draws and commands, by which little but the best that was played is learnt. ``tuned`` is
 meant to do as it is told: half of the training episodes are played for lower returns, few buckets of one policy each
 are drawn nearly alike, and the newest policy replaces what is there, so that neighbours come from much the same
-generator.
-That works on the car; on CartPole it reaches the goal more often, but obeys no better.
+generator. That works on the car; on CartPole it reaches the goal more often, and obeys less.
 """
 
 from __future__ import annotations

@@ -214,12 +214,24 @@ _MAP_TUNED: dict[str, Settings] = {
     },
 }
 
+
+def _slower(settings: Settings, actor: float, critic: float) -> Settings:
+    """With rates multiplied by a factor each."""
+    changed = {"actor_rate": actor, "actor_rate_end": actor, "critic_rate": critic, "critic_rate_end": critic}
+    return settings | {name: tuple(factor * x for x in settings[name]) for name, factor in changed.items()}
+
+
+_BACKPROP_TUNED: dict[str, Settings] = {
+    "CartPole-v1": _slower(_UNPUBLISHED["CartPole-v1"], 0.3, 1.0),
+    "Acrobot-v1": _slower(_UNPUBLISHED["Acrobot-v1"], 0.03, 0.3),
+}
+
 PRESETS: dict[str, dict[str, dict[str, Settings]]] = {
     "reinforce": {"paper": {}, "borrowed": _REINFORCE, "tuned": _REINFORCE | _REINFORCE_TUNED},
     "map_prop": {"paper": _MAP_PAPER, "tuned": _MAP_PAPER | _MAP_TUNED},
     "weight_max": {"paper": _MAX_PAPER, "tuned": _MAX_PAPER | _MAX_TUNED},
     "weight_max_traces": {"paper": _TRACES_PAPER, "tuned": _TRACES_PAPER | _TRACES_TUNED},
     "ste": {"paper": {}, "borrowed": _UNPUBLISHED, "tuned": _UNPUBLISHED},
-    "backprop": {"paper": {}, "borrowed": _UNPUBLISHED, "tuned": _UNPUBLISHED},
+    "backprop": {"paper": {}, "borrowed": _UNPUBLISHED, "tuned": _UNPUBLISHED | _BACKPROP_TUNED},
 }
 """By rule, by preset, by environment: what changes in the rule's `BASES`."""
