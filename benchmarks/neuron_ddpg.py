@@ -52,26 +52,28 @@ METHODS: dict[str, dict[str, Any]] = {
     "linear": ALL | {"neuron_critic": "linear"},
     "bilinear": ALL | {"neuron_critic": "bilinear"},
     "mlp": ALL,
-    "mlp_slow": ALL | {"hidden_rate": 0.03},
     "layer": ALL | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
+    "layer_noise": ALL
+    | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "voltages": "stored", "voltage_noise": 0.3},
     "mlp_noise": ALL | {"voltages": "stored", "voltage_noise": 0.3},
     "mlp_observation": ALL | {"critic_sees": "observation"},
+    "wide": ALL | {"hidden": (256,), "activation": "relu", "neuron_critic": "layer", "neuron_hidden": (64, 64)},
     "recurrent": ALL | {"topology": "recurrent", "hidden": (32,)},
 }
 """Methods, as changes of the preset of an algorithm."""
 STEPS = {
-    "Pendulum-v1": 100_000,
-    "MountainCarContinuous-gymnasium": 300_000,
+    "Pendulum-v1": 20_000,
+    "MountainCarContinuous-gymnasium": 100_000,
     "Reacher-misc": 100_000,
     "PointRobot-misc": 100_000,
     "Swimmer-misc": 100_000,
 }
 """Environments, and environment steps of a run, at most."""
-QUICK = ("ddpg", "ddpg_outputs", "outputs")
-"""Methods for which a fifth of them is enough on the pendulum."""
-BESIDE: dict[str, Any] = {"hidden": (32, 32), "activation": "tanh", "compare": True}
+PHASE = 10_000
+"""Likewise, of a phase of ``compare``."""
 FAIR = {"Pendulum-v1": -200.0}
 """Mean returns below an environment's goal that still take control."""
+BESIDE: dict[str, Any] = {"hidden": (32, 32), "activation": "tanh", "compare": True}
 SUBCRITICS: dict[str, dict[str, Any]] = {
     "neurons": BESIDE | {"neuron_hidden": (16, 16)},
     "layers": BESIDE | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
@@ -82,8 +84,7 @@ SUBCRITICS: dict[str, dict[str, Any]] = {
 def make_config(method: str, env_id: str, steps: int | None = None, **overrides: Any) -> rgrl.DDPGConfig:
     """The config of a cell; of so many environment steps at most."""
     settings = METHODS[method] | overrides
-    usual = STEPS[env_id] // (5 if method in QUICK and env_id == "Pendulum-v1" else 1)
-    episodes = max((steps or usual) // rgrl.make_spec(env_id).max_steps, 1)
+    episodes = max((steps or STEPS[env_id]) // rgrl.make_spec(env_id).max_steps, 1)
     return rgrl.preset(env_id, **settings | {"episodes": episodes})
 
 
@@ -190,7 +191,7 @@ def compare(arguments: argparse.Namespace) -> None:
         for kind, changes in SUBCRITICS.items():
             if (kind, env_id) in done:
                 continue
-            config = make_config("ddpg", env_id, arguments.steps, **changes)
+            config = make_config("ddpg", env_id, arguments.steps or PHASE, **changes)
             rows = _two_phases(kind, config, seeds)
             (out / f"phases-{kind}-{env_id}.json").write_text(json.dumps(_about(config), indent=1) + "\n")
             report.append_rows(out / "phases.csv", rows)
@@ -248,6 +249,14 @@ def speed(arguments: argparse.Namespace) -> None:
     (arguments.out / "speed.json").write_text(json.dumps(describe_run("jax", "jaxlib"), indent=1) + "\n")
 
 
+FINDINGS = [
+    "What held, in short: output neurons learn by critics of their own, above hidden layers that stay as they were",
+    "drawn; values of neurons follow those of the whole action. What did not: gradients of hidden neurons have nothing",
+    "of those of the whole, in no variant and at no time, beside DDPG neither, and no variant whose hidden neurons learn",
+    "by them learns to control. A linear critic cannot teach control at all: its slope is the same in every state, so",
+    "that it pushes its neuron to one end of its range. More under ``docs/neurons.md``.",
+]
+"""What follows from the tables; their figures say how far."""
 SIMILARITY = [
     "Means over seeds in the last fifth of training, of the control in brackets; layers count from the observation.",
 ]
@@ -360,6 +369,7 @@ def write_report(arguments: argparse.Namespace) -> None:
     out = arguments.out
     found = {name: report.read_rows(out / f"{name}.csv") for name in ("returns", "similarity", "phases", "speed")}
     text = ["# DDPG and its decentralised sibling", "", __doc__.strip().split("\n\n")[-1], ""]
+    text += [*FINDINGS, ""]
     text += returns_section(found["returns"], out)
     text += similarity_section(found["similarity"], out)
     text += phases_section(found["phases"], out)
@@ -399,14 +409,15 @@ def phases_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
     own = [row | {"panel": f"{row['method']}, phase {row['phase']:.0f}"} for row in rows]
     draw_agreement(own, list({row["panel"]: 0 for row in own}), out / "phases.png")
     text = ["## How far critics agree beside DDPG", "", *phase_returns(rows), ""]
-    return [*text, *similarity_table(rows, ("environment", "method", "phase", "layer")), "", "![phases](phases.png)", ""]
+    text += [*similarity_table(rows, ("environment", "method", "phase", "layer")), ""]
+    return [*text, "![phases](phases.png)", ""]
 
 
 def phase_returns(rows: list[dict[str, Any]]) -> list[str]:
     """What the actors of each phase came to."""
-    lines = []
-    for cell in dict.fromkeys((row["environment"], row["method"], row["phase"]) for row in rows):
-        own = [r for r in rows if (r["environment"], r["method"], r["phase"], r["layer"], r["control"]) == (*cell, 0, 0)]
+    lines, once = [], [row for row in rows if row["layer"] == row["control"] == 0]
+    for cell in dict.fromkeys((row["environment"], row["method"], row["phase"]) for row in once):
+        own = [row for row in once if (row["environment"], row["method"], row["phase"]) == cell]
         last = report.curves(own, "eval_return")[:, -1]
         steps = f"{max(row['env_steps'] for row in own):,}"
         lines.append((*cell[:2], int(cell[2]), len(last), steps, f"{last.mean():.1f} ({last.std():.1f})"))

@@ -246,7 +246,7 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
     assert len(similar) == 2 * 2 * 2  # points, seeds, and the control
     assert all(-1 <= row["gradient_cosine"] <= 1 for row in similar)
     phases = report.read_rows(tmp_path / "phases.csv")
-    assert [row["phase"] for row in phases if row["seed"] == 0 and row["layer"] == row["control"] == 0] == [1, 1, 2, 2]
+    assert [row["phase"] for row in phases if not any(row[x] for x in ("seed", "layer", "control"))] == [1, 1, 2, 2]
     assert [row["samples_per_second"] > 0 for row in report.read_rows(tmp_path / "speed.csv")] == [True]
     text, last = (tmp_path / "README.md").read_text(), np.mean([row["eval_return"] for row in rows[2:]])
     assert f"| {last:.1f} (" in text
