@@ -57,7 +57,9 @@ METHODS: dict[str, dict[str, Any]] = {
     | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "voltages": "stored", "voltage_noise": 0.3},
     "mlp_noise": ALL | {"voltages": "stored", "voltage_noise": 0.3},
     "mlp_observation": ALL | {"critic_sees": "observation"},
-    "wide": ALL | {"hidden": (256,), "activation": "relu", "neuron_critic": "layer", "neuron_hidden": (64, 64)},
+    "wide_slow": ALL
+    | {"hidden": (256,), "activation": "relu", "neuron_critic": "layer", "neuron_hidden": (64, 64)}
+    | {"hidden_rate": 0.03},
     "recurrent": ALL | {"topology": "recurrent", "hidden": (32,)},
 }
 """Methods, as changes of the preset of an algorithm."""
@@ -249,13 +251,15 @@ def speed(arguments: argparse.Namespace) -> None:
     (arguments.out / "speed.json").write_text(json.dumps(describe_run("jax", "jaxlib"), indent=1) + "\n")
 
 
-FINDINGS = [
-    "What held, in short: output neurons learn by critics of their own, above hidden layers that stay as they were",
-    "drawn; values of neurons follow those of the whole action. What did not: gradients of hidden neurons have nothing",
-    "of those of the whole, in no variant and at no time, beside DDPG neither, and no variant whose hidden neurons learn",
-    "by them learns to control. A linear critic cannot teach control at all: its slope is the same in every state, so",
-    "that it pushes its neuron to one end of its range. More under ``docs/neurons.md``.",
-]
+FINDINGS = """
+What held: output neurons learn by critics of their own, above hidden layers that stay as they were drawn; values that
+critics of neurons give agree with those of the whole. What did not: gradients of hidden neurons are no more like
+those of the whole than answers for other observations are, beside DDPG as well, and the signs of their slopes agree
+as often as coins do; where hidden neurons climb them, nothing learns to control. (Of output neurons they agree while
+DDPG learns, and no longer when there is little left to climb.) Linear critics cannot teach control: their slope is
+the same in every state, so that they push a neuron to one end of its range. Critics of a fresh actor beside DDPG's
+frozen critic (phase 2) say little, as most of these actors fail. More in ``docs/neurons.md``.
+""".strip().split("\n")
 """What follows from the tables; their figures say how far."""
 SIMILARITY = [
     "Means over seeds in the last fifth of training, of the control in brackets; layers count from the observation.",
