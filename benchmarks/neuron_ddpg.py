@@ -261,9 +261,10 @@ the same in every state, so that they push a neuron to one end of its range. Cri
 frozen critic (phase 2) say little, as most of these actors fail. More in ``docs/neurons.md``.
 """.strip().split("\n")
 """What follows from the tables; their figures say how far."""
-SIMILARITY = [
-    "Means over seeds in the last fifth of training, of the control in brackets; layers count from the observation.",
-]
+SIMILARITY = """
+Means over seeds in the last fifth of training, of the control in brackets. Layers count from the observation, those
+whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs, layer 2 of the others.
+""".strip().split("\n")
 """What the table of similarities shows."""
 
 
@@ -336,12 +337,12 @@ def draw(rows: list[dict[str, Any]], column: str, label: str, names: list[str], 
 def draw_agreement(rows: list[dict[str, Any]], panels: list[str], path: Path) -> None:
     """Cosines of gradients against environment steps: a panel per name under ``panel``, a line per layer.
 
-    Means over seeds with their range; dots are of the control, whose answers are shuffled.
+    Means over seeds, give or take two standard errors; dots are of the control, whose answers are shuffled.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    wide = min(len(panels), 3)
+    wide = 2 if len(panels) == 4 else min(len(panels), 3)
     high = -(-len(panels) // wide)
     figure = Figure(figsize=(3.6 * wide, 2.8 * high), layout="constrained")
     FigureCanvasAgg(figure)
@@ -356,7 +357,8 @@ def draw_agreement(rows: list[dict[str, Any]], panels: list[str], path: Path) ->
                 label = None if control else f"layer {layer:.0f}"
                 axis.plot(steps, values.mean(axis=0), color=color, linestyle=style, label=label)
                 if not control:
-                    axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=color, alpha=0.12)
+                    mean, error = values.mean(axis=0), values.std(axis=0) / np.sqrt(len(values))
+                    axis.fill_between(steps, mean - 2 * error, mean + 2 * error, color=color, alpha=0.12)
         axis.set_title(panel, fontsize="small")
         axis.set_ylim(-1.05, 1.05)
         axis.spines[["top", "right"]].set_visible(False)
