@@ -222,7 +222,13 @@ def test_teams_of_units_are_measured_once(tmp_path, monkeypatch):
 
 
 def test_neurons_are_measured_once(tmp_path, monkeypatch):
-    for name, value in {"POINTS": 2, "EPISODES": 2, "OBSERVATIONS": 6, "STEPS": {"Pendulum-v1": 4000}}.items():
+    for name, value in {
+        "POINTS": 2,
+        "EPISODES": 2,
+        "OBSERVATIONS": 6,
+        "PHASE": 400,
+        "STEPS": {"Pendulum-v1": 800},
+    }.items():
         monkeypatch.setattr(neuron_ddpg, name, value)
     small = {
         "hidden": (4,),
