@@ -7,10 +7,11 @@
     python -m benchmarks.neuron_ddpg report                         # tables and plots of what is there
 
 A cell is a method on an environment: the ``tuned`` preset with what `METHODS` changes. Its seeds are one program,
-side by side. A finished cell is not run again (``wide_slow`` was with ``--steps 40000``). Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv``
-with the mean return of 400 noiseless episodes at 20 points of training; ``similarity.csv`` with how far critics of
-neurons and the critic of the whole action agree there, on observations of those episodes, which nothing learnt from,
-and with answers shuffled among observations as control; ``phases.csv`` with the same of ``compare``; ``speed.csv``.
+side by side. A finished cell is not run again (``wide_slow`` was with ``--steps 40000``). Rows are under
+``benchmarks/results/neuron_ddpg``: ``returns.csv`` with the mean return of 400 noiseless episodes at 20 points of
+training; ``similarity.csv`` with how far critics of neurons and the critic of the whole action agree there, on
+observations of those episodes, which nothing learnt from, and with answers shuffled among observations as control;
+``phases.csv`` with the same of ``compare``; ``speed.csv``.
 """
 
 from __future__ import annotations
