@@ -256,15 +256,16 @@ FINDINGS = """
 What held: output neurons learn by critics of their own, above hidden layers that stay as they were drawn; values that
 critics of neurons give agree with those of the whole. What did not: gradients of hidden neurons are no more like
 those of the whole than answers for other observations are, beside DDPG as well, and the signs of their slopes agree
-as often as coins do; where hidden neurons climb them, nothing learns to control. (Of output neurons they agree while
-DDPG learns, and no longer when there is little left to climb.) Linear critics cannot teach control: their slope is
-the same in every state, so that they push a neuron to one end of its range. Critics of a fresh actor beside DDPG's
-frozen critic (phase 2) say little, as most of these actors fail. More in ``docs/neurons.md``.
+as often as coins do; where hidden neurons climb them, nothing ends in control, and where they do so slowly
+(``wide_slow``), outputs learn and then lose it. (Of output neurons they agree while DDPG learns, and no longer when
+there is little left to climb.) Linear critics cannot teach control: their slope is the same in every state, so that
+they push a neuron to one end of its range. Critics of a fresh actor beside DDPG's frozen critic (phase 2) say little,
+as most of these actors fail. More in ``docs/neurons.md``.
 """.strip().split("\n")
 """What follows from the tables; their figures say how far."""
 SIMILARITY = """
 Means over seeds in the last fifth of training, of the control in brackets. Layers count from the observation, those
-whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs, layer 2 of the others.
+whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs, the last layer of any method.
 """.strip().split("\n")
 """What the table of similarities shows."""
 
