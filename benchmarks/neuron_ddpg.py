@@ -7,10 +7,11 @@
     python -m benchmarks.neuron_ddpg report                         # tables and plots of what is there
 
 A cell is a method on an environment: the ``tuned`` preset with what `METHODS` changes. Its seeds are one program,
-side by side. A finished cell is not run again. Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv``
-with the mean return of 10 noiseless episodes at 20 points of training; ``similarity.csv`` with how far critics of
-neurons and the critic of the whole action agree there, on observations of those episodes, which nothing learnt from,
-and with answers shuffled among observations as control; ``phases.csv`` with the same of ``compare``; ``speed.csv``.
+side by side. A finished cell is not run again (``wide_slow`` was with ``--steps 40000``). Rows are under
+``benchmarks/results/neuron_ddpg``: ``returns.csv`` with the mean return of 400 noiseless episodes at 20 points of
+training; ``similarity.csv`` with how far critics of neurons and the critic of the whole action agree there, on
+observations of those episodes, which nothing learnt from, and with answers shuffled among observations as control;
+``phases.csv`` with the same of ``compare``; ``speed.csv``.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ RESULTS = Path(__file__).parent / "results" / "neuron_ddpg"
 COLUMNS = ("method", "environment", "seed", "env_steps", "eval_return")
 MEASURES = measures.Similarity._fields
 POINTS = 20
-EPISODES = 10
+EPISODES = 400
 """Noiseless ones at every point."""
 OBSERVATIONS = 256
 
 ALL: dict[str, Any] = {"algo": "neuron_ddpg", "compare": True, "learners": "all"}
-ALL |= {"hidden": (64, 64), "activation": "tanh", "neuron_hidden": (16, 16)}
+ALL |= {"hidden": (32, 32), "activation": "tanh", "neuron_hidden": (16, 16)}
 METHODS: dict[str, dict[str, Any]] = {
     "ddpg": {"algo": "ddpg"},
     "ddpg_outputs": {"algo": "ddpg", "hidden": (256,), "hidden_rate": 0.0},
@@ -53,30 +54,40 @@ METHODS: dict[str, dict[str, Any]] = {
     "bilinear": ALL | {"neuron_critic": "bilinear"},
     "mlp": ALL,
     "layer": ALL | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
+    "layer_noise": ALL
+    | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "voltages": "stored", "voltage_noise": 0.3},
     "mlp_noise": ALL | {"voltages": "stored", "voltage_noise": 0.3},
     "mlp_observation": ALL | {"critic_sees": "observation"},
+    "wide_slow": ALL
+    | {"hidden": (256,), "activation": "relu", "neuron_critic": "layer", "neuron_hidden": (64, 64)}
+    | {"hidden_rate": 0.03},
     "recurrent": ALL | {"topology": "recurrent", "hidden": (32,)},
 }
 """Methods, as changes of the preset of an algorithm."""
 STEPS = {
-    "Pendulum-v1": 100_000,
-    "MountainCarContinuous-gymnasium": 300_000,
+    "Pendulum-v1": 20_000,
+    "MountainCarContinuous-gymnasium": 100_000,
     "Reacher-misc": 100_000,
     "PointRobot-misc": 100_000,
     "Swimmer-misc": 100_000,
 }
 """Environments, and environment steps of a run, at most."""
-QUICK = ("ddpg", "ddpg_outputs", "outputs")
-"""Methods for which a fifth of them is enough on the pendulum."""
-SUBCRITICS = {"neurons": {"neuron_hidden": (16, 16)}, "layers": {"neuron_critic": "layer", "neuron_hidden": (64, 64)}}
-"""Kinds of critics beside DDPG's."""
+PHASE = 10_000
+"""Likewise, of a phase of ``compare``."""
+FAIR = {"Pendulum-v1": -200.0}
+"""Mean returns below an environment's goal that still take control."""
+BESIDE: dict[str, Any] = {"hidden": (32, 32), "activation": "tanh", "compare": True}
+SUBCRITICS: dict[str, dict[str, Any]] = {
+    "neurons": BESIDE | {"neuron_hidden": (16, 16)},
+    "layers": BESIDE | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
+}
+"""Kinds of critics beside DDPG's, whose actor is that of `ALL`."""
 
 
 def make_config(method: str, env_id: str, steps: int | None = None, **overrides: Any) -> rgrl.DDPGConfig:
     """The config of a cell; of so many environment steps at most."""
     settings = METHODS[method] | overrides
-    usual = STEPS[env_id] // (5 if method in QUICK and env_id == "Pendulum-v1" else 1)
-    episodes = max((steps or usual) // rgrl.make_spec(env_id).max_steps, 1)
+    episodes = max((steps or STEPS[env_id]) // rgrl.make_spec(env_id).max_steps, 1)
     return rgrl.preset(env_id, **settings | {"episodes": episodes})
 
 
@@ -183,7 +194,7 @@ def compare(arguments: argparse.Namespace) -> None:
         for kind, changes in SUBCRITICS.items():
             if (kind, env_id) in done:
                 continue
-            config = make_config("ddpg", env_id, arguments.steps, compare=True, **changes)
+            config = make_config("ddpg", env_id, arguments.steps or PHASE, **changes)
             rows = _two_phases(kind, config, seeds)
             (out / f"phases-{kind}-{env_id}.json").write_text(json.dumps(_about(config), indent=1) + "\n")
             report.append_rows(out / "phases.csv", rows)
@@ -241,6 +252,24 @@ def speed(arguments: argparse.Namespace) -> None:
     (arguments.out / "speed.json").write_text(json.dumps(describe_run("jax", "jaxlib"), indent=1) + "\n")
 
 
+FINDINGS = """
+What held: output neurons learn by critics of their own, above hidden layers that stay as they were drawn; values that
+critics of neurons give agree with those of the whole. What did not: gradients of hidden neurons are no more like
+those of the whole than answers for other observations are, beside DDPG as well, and the signs of their slopes agree
+as often as coins do; where hidden neurons climb them, nothing ends in control, and where they do so slowly
+(``wide_slow``), outputs learn and then lose it. (Of output neurons they agree while DDPG learns, and no longer when
+there is little left to climb.) Linear critics cannot teach control: their slope is the same in every state, so that
+they push a neuron to one end of its range. Critics of a fresh actor beside DDPG's frozen critic (phase 2) say little,
+as most of these actors fail. More in ``docs/neurons.md``.
+""".strip().split("\n")
+"""What follows from the tables; their figures say how far."""
+SIMILARITY = """
+Means over seeds in the last fifth of training, of the control in brackets. Layers count from the observation, those
+whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs, the last layer of any method.
+""".strip().split("\n")
+"""What the table of similarities shows."""
+
+
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
     """In Markdown."""
     lines = [head, ("---",) * len(head), *rows]
@@ -248,16 +277,26 @@ def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
 
 
 def returns_table(rows: list[dict[str, Any]]) -> list[str]:
-    """A row per cell: the last evaluation over seeds, and how many seeds ended at the goal or better."""
+    """A row per cell: the last evaluation over seeds, and how many seeds ended at a mark, or were there at any."""
+    head = ("environment", "method", "seeds", "env steps", "last evaluation, mean (std)", "best of means over seeds")
     lines = []
     for env_id, method in dict.fromkeys((row["environment"], row["method"]) for row in rows):
         own = [row for row in rows if (row["environment"], row["method"]) == (env_id, method)]
-        last = np.array([[r["eval_return"] for r in own if r["seed"] == s][-1] for s in {r["seed"] for r in own}])
-        goal = report.goal_of(env_id)
-        met = "no goal" if goal is None else f"{(last >= goal).sum()} of {len(last)}"
+        returns = report.curves(own, "eval_return")
+        last, best = returns[:, -1], returns.mean(axis=0).max()
+        marks = [report.goal_of(env_id), FAIR.get(env_id)]
         steps = f"{max(row['env_steps'] for row in own):,}"
-        lines.append((env_id, method, len(last), steps, f"{last.mean():.1f} ({last.std():.1f})", met))
-    return table(("environment", "method", "seeds", "env steps", "last evaluation, mean (std)", "at the goal"), lines)
+        cell = (env_id, method, len(last), steps, f"{last.mean():.1f} ({last.std():.1f})", f"{best:.1f}")
+        lines.append((*cell, *(_met(returns, mark) for mark in marks)))
+    return table((*head, "at the goal: at the end, ever", "at a fair return: at the end, ever"), lines)
+
+
+def _met(returns: np.ndarray[Any, Any], mark: float | None) -> str:
+    """How many seeds were there at the last evaluation, and at any."""
+    if mark is None:
+        return "none set"
+    met = returns >= mark
+    return f"{mark:g}: {met[:, -1].sum()}, {met.any(axis=1).sum()}"
 
 
 def similarity_table(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[str]:
@@ -297,42 +336,108 @@ def draw(rows: list[dict[str, Any]], column: str, label: str, names: list[str], 
     figure.savefig(path, dpi=150)
 
 
+def draw_agreement(rows: list[dict[str, Any]], panels: list[str], path: Path) -> None:
+    """Cosines of gradients against environment steps: a panel per name under ``panel``, a line per layer.
+
+    Means over seeds, give or take two standard errors; dots are of the control, whose answers are shuffled.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    wide = 2 if len(panels) == 4 else min(len(panels), 3)
+    high = -(-len(panels) // wide)
+    figure = Figure(figsize=(3.6 * wide, 2.8 * high), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(high, wide, sharex=True, sharey=True, squeeze=False).ravel()
+    for panel, axis in zip(panels, axes, strict=False):
+        axis.axhline(0.0, color="#999999", linewidth=0.8)
+        for layer in sorted({row["layer"] for row in rows if row["panel"] == panel}):
+            for control, style in ((0, "-"), (1, ":")):
+                own = [r for r in rows if (r["panel"], r["layer"], r["control"]) == (panel, layer, control)]
+                steps, values = report.curves(own, "env_steps").mean(axis=0), report.curves(own, "gradient_cosine")
+                color = report.COLORS[int(layer)]
+                label = None if control else f"layer {layer:.0f}"
+                axis.plot(steps, values.mean(axis=0), color=color, linestyle=style, label=label)
+                if not control:
+                    mean, error = values.mean(axis=0), values.std(axis=0) / np.sqrt(len(values))
+                    axis.fill_between(steps, mean - 2 * error, mean + 2 * error, color=color, alpha=0.12)
+        axis.set_title(panel, fontsize="small")
+        axis.set_ylim(-1.05, 1.05)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(frameon=False, fontsize="x-small", loc="lower left")
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    figure.supxlabel("environment steps", fontsize="small")
+    figure.supylabel("cosine of gradients of a neuron's weights", fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
 def write_report(arguments: argparse.Namespace) -> None:
-    """README.md with tables and plots of whatever there is."""
+    """README.md with tables and plots of whatever there is, and what follows from them."""
     out = arguments.out
+    found = {name: report.read_rows(out / f"{name}.csv") for name in ("returns", "similarity", "phases", "speed")}
     text = ["# DDPG and its decentralised sibling", "", __doc__.strip().split("\n\n")[-1], ""]
-    returns, similar, phases, speeds = (
-        report.read_rows(out / f"{name}.csv") for name in ("returns", "similarity", "phases", "speed")
-    )
-    if returns:
-        text += ["## What they learn", "", *returns_table(returns), ""]
-    for env_id in dict.fromkeys(row["environment"] for row in returns):
-        own = [row | {"line": row["method"]} for row in returns if row["environment"] == env_id]
+    text += [*FINDINGS, ""]
+    text += returns_section(found["returns"], out)
+    text += similarity_section(found["similarity"], out)
+    text += phases_section(found["phases"], out)
+    text += speed_section(found["speed"])
+    (out / "README.md").write_text("\n".join([*text, *report.machines(out), ""]))
+
+
+def returns_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
+    """What every method learns, in a table and a plot per environment."""
+    if not rows:
+        return []
+    text = ["## What they learn", "", *returns_table(rows), ""]
+    for env_id in dict.fromkeys(row["environment"] for row in rows):
+        own = [row | {"line": row["method"]} for row in rows if row["environment"] == env_id]
         draw(own, "eval_return", f"return on {env_id}", list({r["line"]: 0 for r in own}), out / f"{env_id}.png")
         text += [f"![{env_id}]({env_id}.png)", ""]
-    if similar:
-        text += ["## How far critics agree while neurons learn by their own", ""]
-        text += [*similarity_table(similar, ("environment", "method", "layer")), ""]
-    if phases:
-        text += ["## How far critics agree beside DDPG", ""]
-        text += [*similarity_table(phases, ("environment", "method", "phase", "layer")), ""]
-        own = [
-            row | {"line": f"{row['method']}, layer {row['layer']:.0f}" + ", control" * (row["control"] > 0)}
-            for row in phases
-            if row["phase"] == 1
-        ]
-        draw(
-            own,
-            "gradient_cosine",
-            "cosine of gradients, phase 1",
-            list({r["line"]: 0 for r in own}),
-            out / "phases.png",
-        )
-        text += ["![phases](phases.png)", ""]
-    if speeds:
-        lines = [(row["method"], int(row["parameters"]), f"{row['samples_per_second']:,.0f}") for row in speeds]
-        text += ["## How fast an update is", "", *table(("method", "parameters", "samples per second"), lines), ""]
-    (out / "README.md").write_text("\n".join([*text, *report.machines(out), ""]))
+    return text
+
+
+def similarity_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
+    """How far the gradients that neurons climb are from the whole one, over training."""
+    if not rows:
+        return []
+    text = ["## How far critics agree while neurons learn by their own", "", *SIMILARITY, ""]
+    text += [*similarity_table(rows, ("environment", "method", "layer")), ""]
+    for env_id in dict.fromkeys(row["environment"] for row in rows):
+        own = [row | {"panel": row["method"]} for row in rows if row["environment"] == env_id]
+        draw_agreement(own, list({row["panel"]: 0 for row in own}), out / f"similarity-{env_id}.png")
+        text += [f"![similarity on {env_id}](similarity-{env_id}.png)", ""]
+    return text
+
+
+def phases_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
+    """The draft's first experiment."""
+    if not rows:
+        return []
+    own = [row | {"panel": f"{row['method']}, phase {row['phase']:.0f}"} for row in rows]
+    draw_agreement(own, list({row["panel"]: 0 for row in own}), out / "phases.png")
+    text = ["## How far critics agree beside DDPG", "", *phase_returns(rows), ""]
+    text += [*similarity_table(rows, ("environment", "method", "phase", "layer")), ""]
+    return [*text, "![phases](phases.png)", ""]
+
+
+def phase_returns(rows: list[dict[str, Any]]) -> list[str]:
+    """What the actors of each phase came to."""
+    lines, once = [], [row for row in rows if row["layer"] == row["control"] == 0]
+    for cell in dict.fromkeys((row["environment"], row["method"], row["phase"]) for row in once):
+        own = [row for row in once if (row["environment"], row["method"], row["phase"]) == cell]
+        last = report.curves(own, "eval_return")[:, -1]
+        steps = f"{max(row['env_steps'] for row in own):,}"
+        lines.append((*cell[:2], int(cell[2]), len(last), steps, f"{last.mean():.1f} ({last.std():.1f})"))
+    return table(("environment", "critics", "phase", "seeds", "env steps", "last evaluation, mean (std)"), lines)
+
+
+def speed_section(rows: list[dict[str, Any]]) -> list[str]:
+    """How fast updates are."""
+    if not rows:
+        return []
+    lines = [(row["method"], int(row["parameters"]), f"{row['samples_per_second']:,.0f}") for row in rows]
+    return ["## How fast an update is", "", *table(("method", "parameters", "samples per second"), lines), ""]
 
 
 def main() -> None:

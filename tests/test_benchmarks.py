@@ -222,7 +222,13 @@ def test_teams_of_units_are_measured_once(tmp_path, monkeypatch):
 
 
 def test_neurons_are_measured_once(tmp_path, monkeypatch):
-    for name, value in {"POINTS": 2, "EPISODES": 2, "OBSERVATIONS": 6, "STEPS": {"Pendulum-v1": 4000}}.items():
+    for name, value in {
+        "POINTS": 2,
+        "EPISODES": 2,
+        "OBSERVATIONS": 6,
+        "PHASE": 400,
+        "STEPS": {"Pendulum-v1": 800},
+    }.items():
         monkeypatch.setattr(neuron_ddpg, name, value)
     small = {
         "hidden": (4,),
@@ -232,11 +238,12 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
         "batch": 4,
         "warmup_steps": 5,
     }
-    monkeypatch.setattr(
-        neuron_ddpg, "METHODS", {"outputs": {"algo": "neuron_ddpg", "compare": True, "replay_capacity": 60} | small}
-    )
-    arguments = ["--seeds", "2", "--out", str(tmp_path)]
-    for command in ("learn", "learn", "report"):
+    beside = {"compare": True, "replay_capacity": 60} | small
+    methods = {"outputs": {"algo": "neuron_ddpg"} | beside, "ddpg": {"algo": "ddpg"}}
+    monkeypatch.setattr(neuron_ddpg, "METHODS", methods)
+    monkeypatch.setattr(neuron_ddpg, "SUBCRITICS", {"neurons": beside})
+    arguments = ["--methods", "outputs", "--seeds", "2", "--updates", "2", "--out", str(tmp_path)]
+    for command in ("learn", "learn", "compare", "compare", "speed", "report"):
         monkeypatch.setattr("sys.argv", ["neuron_ddpg", command, *arguments])
         neuron_ddpg.main()
     rows = report.read_rows(tmp_path / "returns.csv")
@@ -244,8 +251,14 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
     similar = report.read_rows(tmp_path / "similarity.csv")
     assert len(similar) == 2 * 2 * 2  # points, seeds, and the control
     assert all(-1 <= row["gradient_cosine"] <= 1 for row in similar)
-    last = np.mean([row["eval_return"] for row in rows[2:]])
-    assert f"| {last:.1f} (" in (tmp_path / "README.md").read_text()
+    phases = report.read_rows(tmp_path / "phases.csv")
+    assert [row["phase"] for row in phases if not any(row[x] for x in ("seed", "layer", "control"))] == [1, 1, 2, 2]
+    assert [row["samples_per_second"] > 0 for row in report.read_rows(tmp_path / "speed.csv")] == [True]
+    text, last = (tmp_path / "README.md").read_text(), np.mean([row["eval_return"] for row in rows[2:]])
+    assert f"| {last:.1f} (" in text
+    pictures = {path.name for path in tmp_path.glob("*.png")}
+    assert pictures == {"Pendulum-v1.png", "similarity-Pendulum-v1.png", "phases.png"}
+    assert all(f"]({name})" in text for name in pictures)
 
 
 def test_generators_of_policies_are_measured_once(tmp_path, monkeypatch):
