@@ -242,8 +242,8 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
     methods = {"outputs": {"algo": "neuron_ddpg"} | beside, "ddpg": {"algo": "ddpg"}}
     monkeypatch.setattr(neuron_ddpg, "METHODS", methods)
     monkeypatch.setattr(neuron_ddpg, "SUBCRITICS", {"neurons": beside})
-    arguments = ["--methods", "outputs", "--seeds", "2", "--updates", "2", "--out", str(tmp_path)]
-    for command in ("learn", "learn", "compare", "compare", "speed", "report"):
+    arguments = ["--methods", "outputs", "--seeds", "2", "--out", str(tmp_path)]
+    for command in ("learn", "learn", "compare", "report"):
         monkeypatch.setattr("sys.argv", ["neuron_ddpg", command, *arguments])
         neuron_ddpg.main()
     rows = report.read_rows(tmp_path / "returns.csv")
@@ -253,7 +253,6 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
     assert all(-1 <= row["gradient_cosine"] <= 1 for row in similar)
     phases = report.read_rows(tmp_path / "phases.csv")
     assert [row["phase"] for row in phases if not any(row[x] for x in ("seed", "layer", "control"))] == [1, 1, 2, 2]
-    assert [row["samples_per_second"] > 0 for row in report.read_rows(tmp_path / "speed.csv")] == [True]
     text, last = (tmp_path / "README.md").read_text(), np.mean([row["eval_return"] for row in rows[2:]])
     assert f"| {last:.1f} (" in text
     pictures = {path.name for path in tmp_path.glob("*.png")}
