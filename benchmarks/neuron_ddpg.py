@@ -252,17 +252,6 @@ def speed(arguments: argparse.Namespace) -> None:
     (arguments.out / "speed.json").write_text(json.dumps(describe_run("jax", "jaxlib"), indent=1) + "\n")
 
 
-FINDINGS = """
-What held: output neurons learn by critics of their own, above hidden layers that stay as they were drawn; values that
-critics of neurons give agree with those of the whole. What did not: gradients of hidden neurons are no more like
-those of the whole than answers for other observations are, beside DDPG as well, and the signs of their slopes agree
-as often as coins do; where hidden neurons climb them, nothing ends in control, and where they do so slowly
-(``wide_slow``), outputs learn and then lose it. (Of output neurons they agree while DDPG learns, and no longer when
-there is little left to climb.) Linear critics cannot teach control: their slope is the same in every state, so that
-they push a neuron to one end of its range. Critics of a fresh actor beside DDPG's frozen critic (phase 2) say little,
-as most of these actors fail. More in ``docs/neurons.md``.
-""".strip().split("\n")
-"""What follows from the tables; their figures say how far."""
 SIMILARITY = """
 Means over seeds in the last fifth of training, of the control in brackets. Layers count from the observation, those
 whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs, the last layer of any method.
@@ -373,11 +362,11 @@ def draw_agreement(rows: list[dict[str, Any]], panels: list[str], path: Path) ->
 
 
 def write_report(arguments: argparse.Namespace) -> None:
-    """README.md with tables and plots of whatever there is, and what follows from them."""
+    """README.md with tables and plots of whatever there is."""
     out = arguments.out
     found = {name: report.read_rows(out / f"{name}.csv") for name in ("returns", "similarity", "phases", "speed")}
     text = ["# DDPG and its decentralised sibling", "", __doc__.strip().split("\n\n")[-1], ""]
-    text += [*FINDINGS, ""]
+    text += ["What held of the draft that this goes back to, and what did not: `docs/neurons.md`.", ""]
     text += returns_section(found["returns"], out)
     text += similarity_section(found["similarity"], out)
     text += phases_section(found["phases"], out)
