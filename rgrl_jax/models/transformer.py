@@ -23,7 +23,7 @@ class Cache(struct.PyTreeNode):
 
     Attributes:
       rows: of each layer keys and values, ``[heads, rows, d / heads]`` each; rows not read yet are 0. Apart, and laid
-        out as attention reads them, so that a loop over steps copies nothing else.
+        out as attention reads them, so that a loop over steps need not lay them out anew.
       carry: of the recurrent maps of a hybrid, leaves ``[layers, 4, d]``; else empty.
       count: tokens read, scalar int32.
     """
