@@ -7,8 +7,9 @@
 
 Every member of an ensemble learns from groups of digits of its own whether a group is valid; no member ever sees a
 board. A blank board is then filled by `rgrl.deduce`: its cells, softmax over digits, descend the error of a member
-drawn anew at each step against "valid", in every row, column and box at once. The most confident cell is fixed, the
-others start anew, until none is left: nothing is taken back. A board counts as solved if an exact checker says so.
+drawn anew at each step against "valid", in every row, column and box at once, from some starts side by side. Of the
+one that the ensemble finds best the most confident cell is fixed, and the others start anew, until none is left:
+nothing is taken back. A board counts as solved if an exact checker says so.
 
 Rules: ``different``, all digits of a group differ; ``odd_even``, moreover every cell is marked odd or even, the marks
 being those of a valid board, another for every board. Boxes: ``rectangular`` (2x2, 2x3 or 3x3), or ``patterned``, the
@@ -63,6 +64,7 @@ class Settings:
       iterations: descent steps for each cell that is fixed.
       rate: of Adam in the descent.
       start_noise: standard deviation of the logits that blank cells start from.
+      starts: descents side by side for each cell that is fixed; the one with the least error over all members counts.
     """
 
     width: int = 64
@@ -71,11 +73,14 @@ class Settings:
     train_rate: float = 3e-3
     sharpness: float = 8.0
     iterations: int = 50
-    rate: float = 0.3
+    rate: float = 1.0
     start_noise: float = 0.5
+    starts: int = 8
 
 
-SETTINGS = {4: Settings(train_steps=2000), 6: Settings(), 9: Settings(width=128, train_steps=10_000, iterations=100)}
+SETTINGS = {4: Settings(train_steps=2000), 6: Settings(), 9: Settings()}
+TOGETHER = 50
+"""Boards that are filled side by side; all that are asked for are as many at a time."""
 
 
 def make_groups(size: int, boxes: str) -> np.ndarray[Any, Any]:
@@ -204,46 +209,48 @@ def learn(key: Any, size: int, rule: str, members: int, settings: Settings) -> t
     return jax.vmap(learn_one)(jax.random.split(key, members))
 
 
-def fill(key: Any, params: Any, groups: Any, marks: Any, settings: Settings) -> Any:
-    """Fills blank boards, side by side.
+def fill(start_key: Any, member_key: Any, params: Any, groups: Any, marks: Any, settings: Settings) -> Any:
+    """Fills a blank board.
 
     Args:
-      key: decides starts and members; consumed. A member is drawn at each step for all boards alike.
+      start_key: decides where descents start; consumed.
+      member_key: decides the members drawn; consumed. Boards that share it share members, so that they are one
+        product of matrices side by side.
       params: an ensemble that has learnt.
       groups: cells of each group, ``[G, size]``.
-      marks: see `is_solved`, ``[B, cells]`` or ``[B, 0]`` for none.
+      marks: see `is_solved`, ``[cells]`` or ``[0]`` for none.
       settings: of the descent.
 
     Returns:
-      Digits 0 to size - 1, int32 ``[B, cells]``.
+      Digits 0 to size - 1, int32 ``[cells]``.
     """
-    size, boards = groups.shape[1], jnp.arange(marks.shape[0])
+    size, cells = groups.shape[1], groups.max() + 1
     network, optimizer = Member(settings.width), optax.adam(settings.rate)
 
-    def deduce(key: Any, start: Any, free: Any, marks: Any) -> Any:
-        def answer(member: Any, cells: Any) -> Any:
-            seen = jnp.concatenate([cells, marks[:, None]], axis=1) if marks.size else cells
-            return network.apply(member, seen[groups])
+    def answer(member: Any, board: Any) -> Any:
+        seen = jnp.concatenate([board, marks[:, None]], axis=1) if marks.size else board
+        return network.apply(member, seen[groups])
 
-        def error(logits: Any, target: Any) -> Any:
-            return optax.sigmoid_binary_cross_entropy(logits, target).mean()
+    def error(logits: Any, target: Any) -> Any:
+        return optax.sigmoid_binary_cross_entropy(logits, target).mean()
 
-        return rgrl.deduce(
-            key, params, answer, 1.0, start, iterations=settings.iterations, optimizer=optimizer,
-            free=free[:, None], error=error, squash=jax.nn.softmax,
-        ).x  # fmt: skip
+    def fix_one(digits: Any, keys: Any) -> Any:
+        blank = digits[:, None] < 0
+        noise = settings.start_noise * jax.random.normal(keys[0], (settings.starts, cells, size))
 
-    def fix_one(digits: Any, key: Any) -> Any:
-        start_key, member_key = jax.random.split(key)
-        blank = digits < 0
-        noise = settings.start_noise * jax.random.normal(start_key, (*digits.shape, size))
-        start = jnp.where(blank[..., None], noise, jax.nn.one_hot(digits, size))
-        cells = jax.vmap(deduce, in_axes=(None, 0, 0, 0))(member_key, start, blank, marks)
-        surest = jnp.where(blank, cells.max(axis=-1), -1.0).argmax(axis=1)
-        return digits.at[boards, surest].set(cells[boards, surest].argmax(axis=-1)), None
+        def deduce(noise: Any) -> Any:
+            return rgrl.deduce(
+                keys[1], params, answer, 1.0, jnp.where(blank, noise, jax.nn.one_hot(digits, size)),
+                iterations=settings.iterations, optimizer=optimizer, free=blank, error=error, squash=jax.nn.softmax,
+            )  # fmt: skip
 
-    start = jnp.full((marks.shape[0], size * size), -1)
-    return jax.lax.scan(fix_one, start, jax.random.split(key, size * size))[0]
+        found = jax.vmap(deduce)(noise)
+        board = found.x[found.score.mean(axis=1).argmin()]
+        surest = jnp.where(digits < 0, board.max(axis=1), -1.0).argmax()
+        return digits.at[surest].set(board[surest].argmax()), None
+
+    keys = jnp.stack([jax.random.split(key, cells) for key in (start_key, member_key)], axis=1)
+    return jax.lax.scan(fix_one, jnp.full(cells, -1), keys)[0]
 
 
 def run_seed(cell: dict[str, Any], seed: int, boards: int, settings: Settings) -> dict[str, Any]:
@@ -256,8 +263,15 @@ def run_seed(cell: dict[str, Any], seed: int, boards: int, settings: Settings) -
     if rule == "odd_even":
         rng = np.random.default_rng(seed)
         marks = parity(np.stack([random_board(rng, groups) for _ in range(boards)])).astype(np.int32)
-    program = jax.jit(lambda *given: fill(*given[:2], groups, given[2], settings))
-    program = program.lower(fill_key, params, marks).compile()
+
+    def fill_all(key: Any, params: Any, marks: Any) -> Any:
+        member_key, start_key = jax.random.split(key)
+        each = (jax.random.split(start_key, boards), marks)
+        return jax.lax.map(
+            lambda one: fill(one[0], member_key, params, groups, one[1], settings), each, batch_size=TOGETHER
+        )
+
+    program = jax.jit(fill_all).lower(fill_key, params, marks).compile()
     began = time.perf_counter()
     digits = np.asarray(program(fill_key, params, marks))
     seconds = time.perf_counter() - began
