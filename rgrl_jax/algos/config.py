@@ -193,4 +193,4 @@ def axes(config: ConfigT, names: Sequence[str]) -> ConfigT:
         if field.name in names and "high" not in field.metadata:
             raise ValueError(f"{field.name} is static, so vmap cannot map it; only floats can be mapped")
     blank = jax.tree.map(lambda _: None, config)
-    return dataclasses.replace(blank, **dict.fromkeys(names, 0))  # type: ignore[type-var]
+    return dataclasses.replace(blank, **dict.fromkeys(names, 0))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -66,7 +67,7 @@ def lay_out(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     def place(x: jax.Array) -> jax.Array:
         if sharding.is_fully_addressable or not x.is_fully_addressable:
             return jax.device_put(x, sharding)
-        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(place(jax.random.key_data(x)), impl=jax.random.key_impl(x))
         here = np.asarray(x)
         return jax.make_array_from_callback(here.shape, sharding, lambda part: here[part])

@@ -18,7 +18,6 @@ from rgrl_jax.algos.base import Algorithm, Cost, Halves, register_algorithm
 from rgrl_jax.algos.ddpg.config import RULES, DDPGConfig
 from rgrl_jax.algos.ddpg.networks import action_of, fire
 from rgrl_jax.algos.ddpg.parts import (
-    Running,
     actor_design,
     env_action,
     features,
@@ -29,6 +28,7 @@ from rgrl_jax.algos.ddpg.parts import (
 )
 from rgrl_jax.algos.ddpg.replay import Ring, Steps, draw, init_ring, stored, write
 from rgrl_jax.algos.ddpg.update import Nets, improve, init_nets, make_batch
+from rgrl_jax.encoding import Running
 from rgrl_jax.envs.spec import observed
 from rgrl_jax.rollout import Acting, Policy, View, advance, as_metrics, begin, finish, rollout
 from rgrl_jax.types import Array, Box, Episode, Key, Metrics, PyTree

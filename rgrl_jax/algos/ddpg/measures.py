@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from rgrl_jax.algos.ddpg.config import DDPGConfig
 from rgrl_jax.algos.ddpg.networks import action_of, fire, value
 from rgrl_jax.algos.ddpg.neurons import judge, slopes
-from rgrl_jax.algos.ddpg.parts import Running, actor_design, features, said_sizes
+from rgrl_jax.algos.ddpg.parts import actor_design, features, said_sizes
 from rgrl_jax.algos.ddpg.update import Batch, Lesson, Net, Nets, layer_gradient, lessons
+from rgrl_jax.encoding import Running
 from rgrl_jax.types import Array, Key
 
 

@@ -26,7 +26,6 @@ from rgrl_jax.algos.ddpg.networks import (
 )
 from rgrl_jax.algos.ddpg.neurons import init_neurons, judge, slopes
 from rgrl_jax.algos.ddpg.parts import (
-    Running,
     actor_design,
     actor_optimizer,
     critic_optimizer,
@@ -37,6 +36,7 @@ from rgrl_jax.algos.ddpg.parts import (
     said_sizes,
 )
 from rgrl_jax.algos.ddpg.replay import Steps
+from rgrl_jax.encoding import Running
 from rgrl_jax.types import Array, Key, PyTree
 
 

@@ -114,7 +114,7 @@ def _recent(episode: Episode, t: Array, codec: Codec, history_length: int) -> Hi
     known = (rows >= 0)[None, :, None]
     steps = [jnp.swapaxes(x[jnp.maximum(rows, 0)], 0, 1) for x in (episode.obs, episode.action)]
     obs, action = sharing.share(steps)
-    encode_state = jax.vmap(jax.vmap(lambda o: codec.encode_state(o, jnp.bool_(False))))
+    encode_state: Any = jax.vmap(jax.vmap(lambda o: codec.encode_state(o, jnp.bool_(False))))
     encode_action = jax.vmap(jax.vmap(codec.encode_action))
     return History(jnp.where(known, encode_state(obs), -1.0), jnp.where(known, encode_action(action), -1.0))
 
