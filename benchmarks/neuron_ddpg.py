@@ -7,18 +7,21 @@
     python -m benchmarks.neuron_ddpg report                         # tables and plots of what is there
 
 A cell is a method on an environment: the ``tuned`` preset with what `METHODS` changes. Its seeds are one program,
-side by side. A finished cell is not run again (``wide_slow`` was with ``--steps 40000``). Rows are under
-``benchmarks/results/neuron_ddpg``: ``returns.csv`` with the mean return of 400 noiseless episodes at 20 points of
-training; ``similarity.csv`` with how far critics of neurons and the critic of the whole action agree there, on
+side by side. A finished cell is not run again. Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv`` with
+the mean return of 400 noiseless episodes at 20 points of training, and of as many episodes of uniformly random
+actions; ``similarity.csv`` with how far critics of neurons and the critic of the whole action agree there, on
 observations of those episodes, which nothing learnt from, and with answers shuffled among observations as control;
-``phases.csv`` with the same of ``compare``; ``speed.csv``.
+``response.csv`` with how far neurons respond to these observations; ``phases.csv`` with similarities of ``compare``;
+``speed.csv``.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
+import math
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -33,10 +36,13 @@ import rgrl_jax as rgrl
 from benchmarks import report
 from benchmarks.machine import describe_run
 from rgrl_jax.algos.ddpg import measures, update
+from rgrl_jax.algos.ddpg.parts import env_action
+from rgrl_jax.rollout import rollout
 
 RESULTS = Path(__file__).parent / "results" / "neuron_ddpg"
 COLUMNS = ("method", "environment", "seed", "env_steps", "eval_return")
 MEASURES = measures.Similarity._fields
+RESPONSES = measures.Response._fields
 POINTS = 20
 EPISODES = 400
 """Noiseless ones at every point."""
@@ -65,13 +71,17 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 """Methods, as changes of the preset of an algorithm."""
 STEPS = {
-    "Pendulum-v1": 20_000,
+    "Pendulum-v1": 100_000,
     "MountainCarContinuous-gymnasium": 100_000,
-    "Reacher-misc": 100_000,
-    "PointRobot-misc": 100_000,
-    "Swimmer-misc": 100_000,
+    "Reacher-misc": 50_000,
+    "PointRobot-misc": 50_000,
+    "Swimmer-misc": 50_000,
 }
 """Environments, and environment steps of a run, at most."""
+SHARE = dict.fromkeys(("mlp", "mlp_noise", "mlp_observation", "recurrent"), 0.2) | {"wide_slow": 0.4}
+"""Of these steps, for methods that take longest."""
+OTHERS = ("ddpg", "ddpg_outputs", "outputs", "layer", "linear", "bilinear")
+"""Methods on environments other than the first, unless methods are named."""
 PHASE = 10_000
 """Likewise, of a phase of ``compare``."""
 FAIR = {"Pendulum-v1": -200.0}
@@ -87,7 +97,8 @@ SUBCRITICS: dict[str, dict[str, Any]] = {
 def make_config(method: str, env_id: str, steps: int | None = None, **overrides: Any) -> rgrl.DDPGConfig:
     """The config of a cell; of so many environment steps at most."""
     settings = METHODS[method] | overrides
-    episodes = max((steps or STEPS[env_id]) // rgrl.make_spec(env_id).max_steps, 1)
+    steps = steps or round(STEPS[env_id] * SHARE.get(method, 1.0))
+    episodes = max(steps // rgrl.make_spec(env_id).max_steps, 1)
     return rgrl.preset(env_id, **settings | {"episodes": episodes})
 
 
@@ -119,33 +130,44 @@ def _look(config: rgrl.DDPGConfig, key: Any, state: Any) -> tuple[Any, Any]:
     return episode.episode_return, episode.obs[at % episode.length[lane], lane]
 
 
-def run_cell(method: str, config: rgrl.DDPGConfig, seeds: list[int]) -> tuple[list[Any], list[Any], float]:
-    """Rows of ``returns.csv`` and of ``similarity.csv``, and seconds of training."""
+def run_cell(method: str, config: rgrl.DDPGConfig, seeds: list[int]) -> tuple[dict[str, list[Any]], float]:
+    """Rows by file, ``returns`` the last, and seconds of training."""
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     first = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
-    returns, similar, spent = [], [], 0.0
+    rows: dict[str, list[Any]] = {"similarity": [], "response": [], "returns": []}
+    spent = 0.0
     for states, points, obs, seconds in train_in_parts(keys, first, config):
         spent = seconds
         steps = np.asarray(states.env_steps)
         for seed, step, values in zip(seeds, steps, points, strict=True):
             cells = (method, config.env_id, seed, int(step), round(float(values.mean()), 3))
-            returns.append(dict(zip(COLUMNS, cells, strict=True)))
-        similar += measure(method, config, states, obs, seeds) if config.compare else []
+            rows["returns"].append(dict(zip(COLUMNS, cells, strict=True)))
+        rows["similarity"] += measure(method, config, states, obs, seeds) if config.compare else []
+        found = _respond(states, obs, config)
+        rows["response"] += _rows(method, config, states, seeds, found, {})
         print(f"{method} {config.env_id} {steps.max():,} steps: {points.mean(axis=1).round(1)}", flush=True)
-    return returns, similar, spent
+    return rows, spent
 
 
 def measure(method: str, config: rgrl.DDPGConfig, states: Any, obs: Any, seeds: list[int]) -> list[dict[str, Any]]:
     """Rows of how far critics agree: one per seed, layer, and whether answers are shuffled."""
     pairs = _measure(states, obs, config)
+    return [
+        row for i, found in enumerate(pairs) for row in _rows(method, config, states, seeds, found, {"control": i})
+    ]
+
+
+def _rows(
+    method: str, config: rgrl.DDPGConfig, states: Any, seeds: list[int], found: Any, more: dict[str, int]
+) -> list[dict[str, Any]]:
+    """One per seed and layer, of a NamedTuple of measures ``[seeds, layers]``."""
+    table = np.stack([np.asarray(x) for x in found], axis=-1)
     rows = []
-    for control, found in enumerate(pairs):
-        table = np.stack([np.asarray(x) for x in found], axis=-1)  # [seeds, layers, measures]
-        for seed, step, layers in zip(seeds, np.asarray(states.env_steps), table, strict=True):
-            for layer, values in enumerate(layers):
-                head = {"method": method, "environment": config.env_id, "seed": seed, "env_steps": int(step)}
-                numbers = dict(zip(MEASURES, np.round(values.astype(float), 4), strict=True))
-                rows.append(head | {"layer": layer, "control": control} | numbers)
+    for seed, step, layers in zip(seeds, np.asarray(states.env_steps), table, strict=True):
+        for layer, values in enumerate(layers):
+            head = {"method": method, "environment": config.env_id, "seed": seed, "env_steps": int(step)}
+            numbers = dict(zip(found._fields, np.round(values.astype(float), 4), strict=True))
+            rows.append(head | {"layer": layer} | more | numbers)
     return rows
 
 
@@ -157,23 +179,48 @@ def _measure(states: Any, obs: Any, config: rgrl.DDPGConfig) -> Any:
     return jax.vmap(one)(states, obs)
 
 
+@jax.jit
+def _respond(states: Any, obs: Any, config: rgrl.DDPGConfig) -> Any:
+    def one(state: Any, obs: Any) -> Any:
+        return measures.respond_to(state.nets.actor.weights, state.running, obs, config)
+
+    return jax.vmap(one)(states, obs)
+
+
+def random_rows(env_id: str, seeds: list[int]) -> list[dict[str, Any]]:
+    """A row of ``returns.csv`` per seed, of `EPISODES` episodes of uniformly random actions."""
+    spec = rgrl.make_spec(env_id)
+    size = math.prod(spec.action.shape)
+
+    def policy(key: Any, view: Any) -> Any:
+        actions = jax.random.uniform(key, (EPISODES, size), minval=-1.0, maxval=1.0)
+        return jax.vmap(partial(env_action, spec=spec))(actions)[None], {}, ()
+
+    play = jax.jit(jax.vmap(lambda key: rollout(key, spec, policy, num_envs=EPISODES, info={}).episode_return))
+    returns = np.asarray(play(jax.vmap(jax.random.key)(jnp.asarray(seeds)))).mean(axis=1)
+    cells = [("random", env_id, seed, 0, round(float(x), 3)) for seed, x in zip(seeds, returns, strict=True)]
+    return [dict(zip(COLUMNS, cell, strict=True)) for cell in cells]
+
+
 def learn(arguments: argparse.Namespace) -> None:
     """Every cell that is not done."""
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     done = {(row["method"], row["environment"]) for row in report.read_rows(out / "returns.csv")}
+    seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
     for env_id in arguments.envs or STEPS:
-        for method in arguments.methods or METHODS:
+        if ("random", env_id) not in done:
+            report.append_rows(out / "returns.csv", random_rows(env_id, seeds))
+        for method in arguments.methods or (METHODS if env_id == next(iter(STEPS)) else OTHERS):
             if (method, env_id) in done:
                 continue
             config = make_config(method, env_id, arguments.steps)
-            seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
-            returns, similar, seconds = run_cell(method, config, seeds)
+            found, seconds = run_cell(method, config, seeds)
             about = _about(config) | {"train_seconds": round(seconds, 1)}
             (out / f"{method}-{env_id}.json").write_text(json.dumps(about, indent=1) + "\n")
-            if similar:
-                report.append_rows(out / "similarity.csv", similar)
-            report.append_rows(out / "returns.csv", returns)  # last: it says that the cell is done
+            for name, rows in found.items():  # returns are the last, for they say that the cell is done
+                if rows:
+                    report.append_rows(out / f"{name}.csv", rows)
 
 
 def _about(config: rgrl.DDPGConfig) -> dict[str, Any]:
@@ -259,6 +306,14 @@ whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs,
 """What the table of similarities shows."""
 
 
+RESPONSE = """
+Means over seeds at the first evaluation and at the last. ``saturated``: share of a layer's voltages where the
+activation's slope is below 0.01; with relu, most of these are zeros that come and go. ``spread``: standard deviation
+over observations of what a neuron says; of the last layer, of the action in -1..1.
+""".strip().split("\n")
+"""What the table of responses shows."""
+
+
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
     """In Markdown."""
     lines = [head, ("---",) * len(head), *rows]
@@ -303,6 +358,17 @@ def similarity_table(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[
     return table((*keys, *(name.replace("_", " ") for name in MEASURES)), lines)
 
 
+def response_table(rows: list[dict[str, Any]]) -> list[str]:
+    """A row per cell and layer: the first evaluation, and the last."""
+    lines = []
+    for cell in dict.fromkeys((row["environment"], row["method"], row["layer"]) for row in rows):
+        own = [row for row in rows if (row["environment"], row["method"], row["layer"]) == cell]
+        found = [report.curves(own, name)[:, [0, -1]].mean(axis=0) for name in RESPONSES]
+        lines.append((*cell[:2], int(cell[2]), *(f"{x:.2f}" for pair in found for x in pair)))
+    heads = [f"{name}, {when}" for name in RESPONSES for when in ("first", "last")]
+    return table(("environment", "method", "layer", *heads), lines)
+
+
 def draw(rows: list[dict[str, Any]], column: str, label: str, names: list[str], path: Path) -> None:
     """Means over seeds against environment steps, a line per name under ``line``, with the range over seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -311,17 +377,21 @@ def draw(rows: list[dict[str, Any]], column: str, label: str, names: list[str], 
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    for name, color in zip(names, [*report.COLORS, "#444444"], strict=False):
+    styles = itertools.product(("-", "--"), report.COLORS)
+    for name, (style, color) in zip(names, styles, strict=False):
         own = [row for row in rows if row["line"] == name]
         steps, values = report.curves(own, "env_steps"), report.curves(own, column)
-        axis.plot(steps.mean(axis=0), values.mean(axis=0), color=color, linewidth=2, label=name)
+        if values.shape[1] == 1:  # random actions
+            axis.axhline(values.mean(), color="#444444", linestyle=":", label=name)
+            continue
+        axis.plot(steps.mean(axis=0), values.mean(axis=0), color=color, linestyle=style, linewidth=2, label=name)
         low, high = values.min(axis=0), values.max(axis=0)
         axis.fill_between(steps.mean(axis=0), low, high, color=color, alpha=0.15, linewidth=0)
     axis.set_xlabel("environment steps")
     axis.set_ylabel(label)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize="small")
+    axis.legend(frameon=False, fontsize="x-small", ncols=2)
     figure.savefig(path, dpi=150)
 
 
@@ -364,10 +434,12 @@ def draw_agreement(rows: list[dict[str, Any]], panels: list[str], path: Path) ->
 def write_report(arguments: argparse.Namespace) -> None:
     """README.md with tables and plots of whatever there is."""
     out = arguments.out
-    found = {name: report.read_rows(out / f"{name}.csv") for name in ("returns", "similarity", "phases", "speed")}
+    names = ("returns", "response", "similarity", "phases", "speed")
+    found = {name: report.read_rows(out / f"{name}.csv") for name in names}
     text = ["# DDPG and its decentralised sibling", "", __doc__.strip().split("\n\n")[-1], ""]
     text += ["What held of the draft that this goes back to, and what did not: `docs/neurons.md`.", ""]
     text += returns_section(found["returns"], out)
+    text += response_section(found["response"])
     text += similarity_section(found["similarity"], out)
     text += phases_section(found["phases"], out)
     text += speed_section(found["speed"])
@@ -384,6 +456,11 @@ def returns_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
         draw(own, "eval_return", f"return on {env_id}", list({r["line"]: 0 for r in own}), out / f"{env_id}.png")
         text += [f"![{env_id}]({env_id}.png)", ""]
     return text
+
+
+def response_section(rows: list[dict[str, Any]]) -> list[str]:
+    """How far neurons, and actions, depend on observations."""
+    return ["## How far neurons respond", "", *RESPONSE, "", *response_table(rows), ""] if rows else []
 
 
 def similarity_section(rows: list[dict[str, Any]], out: Path) -> list[str]:

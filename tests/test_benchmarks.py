@@ -246,8 +246,13 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
     for command in ("learn", "learn", "compare", "report"):
         monkeypatch.setattr("sys.argv", ["neuron_ddpg", command, *arguments])
         neuron_ddpg.main()
-    rows = report.read_rows(tmp_path / "returns.csv")
+    chance, rows = (report.read_rows(tmp_path / "returns.csv")[part] for part in (slice(2), slice(2, None)))
+    assert [(row["method"], row["seed"], row["env_steps"]) for row in chance] == [("random", 0, 0), ("random", 1, 0)]
+    assert all(-3300 < row["eval_return"] < -300 for row in chance)
     assert [(row["seed"], row["env_steps"]) for row in rows] == [(0, 30), (1, 30), (0, 60), (1, 60)]  # four episodes
+    response = report.read_rows(tmp_path / "response.csv")
+    assert [row["layer"] for row in response] == [0, 1] * 4  # of each point and seed
+    assert all(0 <= row["saturated"] <= 1 and row["spread"] >= 0 for row in response)
     similar = report.read_rows(tmp_path / "similarity.csv")
     assert len(similar) == 2 * 2 * 2  # points, seeds, and the control
     assert all(-1 <= row["gradient_cosine"] <= 1 for row in similar)

@@ -17,6 +17,7 @@ from rgrl_jax.algos.ddpg import algorithm, measures, networks, neurons, parts, r
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
 INIT, IMPROVE, COMPARE = jax.jit(update.init_nets), jax.jit(update.improve), jax.jit(measures.compare)
+RESPOND = jax.jit(measures.respond_to)
 LESSONS, FIRE = jax.jit(update.lessons), jax.jit(networks.fire, static_argnums=1)
 DRAW, WRITE = jax.jit(replay.draw, static_argnums=4), jax.jit(replay.write)
 SMALL = {
@@ -421,6 +422,36 @@ def test_measures_of_every_layer(topology):
         table = np.stack(measured)
         assert table.shape == (5, 3 if topology == "feedforward" else 1) and np.isfinite(table).all()
         assert np.all(np.abs(table[[0, 2, 3]]) <= 1 + 1e-5) and np.all((table[4] >= 0) & (table[4] <= 1))
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_how_neurons_respond(activation):
+    """Shares of flat slopes, by central differences, and spreads, layer by layer; a constant actor has none."""
+    config = small(activation=activation)
+    weights = [10.0 * w for w in INIT(KEY, config).actor.weights]
+    obs = jnp.asarray(RNG.normal(size=(64, 3)), jnp.float32)
+    found = RESPOND(tuple(weights), (), obs, config)
+    h, x = [double(parts.features(obs, (), config))], double(weights)
+    for i, w in enumerate(x):
+        function = np.tanh if i == 2 else ACTIVATIONS[activation]
+        z = h[-1] @ w[:-1] + w[-1]
+        h.append(function(z))
+        flat = (function(z + 1e-6) - function(z - 1e-6)) / 2e-6 < measures.FLAT
+        assert 0 < flat.mean() < 1
+        assert float(found.saturated[i]) == pytest.approx(flat.mean(), abs=0.02)
+        assert float(found.spread[i]) == pytest.approx(h[-1].std(axis=0).mean(), rel=1e-4)
+    stuck = jnp.zeros_like(weights[2]).at[-1].set(10.0)
+    assert float(RESPOND((*weights[:2], stuck), (), obs, config).spread[2]) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_how_a_pool_responds():
+    """By what it says at last: hidden units as relu, whose zeros are flat, and outputs as tanh."""
+    config = small(topology="recurrent", activation="relu")
+    weights, x = INIT(KEY, config).actor.weights, jnp.asarray(RNG.normal(size=(64, 3)), jnp.float32)
+    found = RESPOND(weights, (), x, config)
+    said = np.asarray(FIRE(weights, parts.actor_design(config), parts.features(x, (), config))[-1].said)
+    flat = np.concatenate([said[:, :-1] == 0, 1 - said[:, -1:] ** 2 < measures.FLAT], axis=1)
+    np.testing.assert_allclose(found, [[flat.mean()], [said.std(axis=0).mean()]], rtol=1e-4)
 
 
 # Replay.

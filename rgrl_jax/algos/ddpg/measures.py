@@ -1,4 +1,5 @@
-"""How far critics of neurons say what the critic of the whole action says: measures of a run with ``compare``."""
+"""Measures of a run: how far critics of neurons say what the critic of the whole action says, with ``compare``; and
+how far neurons still answer to observations."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rgrl_jax.algos.ddpg.config import DDPGConfig
-from rgrl_jax.algos.ddpg.networks import action_of, fire, value
+from rgrl_jax.algos.ddpg.networks import Design, Weights, action_of, fire, value
 from rgrl_jax.algos.ddpg.neurons import judge, slopes
 from rgrl_jax.algos.ddpg.parts import actor_design, features, said_sizes
 from rgrl_jax.algos.ddpg.update import Batch, Lesson, Net, Nets, layer_gradient, lessons
@@ -33,6 +34,21 @@ class Similarity(NamedTuple):
     gradient_cosine: Array
     layer_cosine: Array
     sign_agreement: Array
+
+
+class Response(NamedTuple):
+    """Of each layer ``[L]``, from the observation to the outputs; means over its neurons. A pool is one layer.
+
+    Attributes:
+      saturated: share of voltages where a neuron's activation has a slope below `FLAT`, at an end of its range.
+      spread: standard deviation over observations of what a neuron says; of outputs, of the action, in -1..1.
+    """
+
+    saturated: Array
+    spread: Array
+
+
+FLAT = 0.01
 
 
 def compare(
@@ -112,3 +128,30 @@ def _cosine(one: Array, other: Array) -> Array:
     """Between columns ``[n, k]``: ``[k]``; 0 where one of them is 0."""
     size = jnp.linalg.norm(one, axis=0) * jnp.linalg.norm(other, axis=0)
     return (one * other).sum(axis=0) / jnp.maximum(size, 1e-20)
+
+
+def respond_to(actor: Weights, running: Running | tuple[()], obs: Array, config: DDPGConfig) -> Response:
+    """How the noiseless actor's neurons respond to observations.
+
+    Args:
+      actor: its weights.
+      running: scale of the observations.
+      obs: raw ``[B, ...]``.
+      config: the config; any rule.
+    """
+    design = actor_design(config)
+    firings = fire(actor, design, features(obs, running, config))
+    if design.recurrent:
+        firings = firings[-1:]
+    outputs = (*(0 for _ in firings[:-1]), design.sizes[-1])
+    found = [_respond(firing.said, count, design) for firing, count in zip(firings, outputs, strict=True)]
+    return jax.tree.map(lambda *x: jnp.stack(x), *found)
+
+
+def _respond(said: Array, outputs: int, design: Design) -> Response:
+    """Of voltages ``[B, k]``, the last of outputs; slopes follow from them: ``1 - a^2`` of tanh, 0 or 1 of relu."""
+    slope = 1.0 - said**2
+    if design.activation == "relu":
+        hidden = jnp.arange(said.shape[-1]) < said.shape[-1] - outputs
+        slope = jnp.where(hidden, said > 0, slope)
+    return Response(saturated=(slope < FLAT).mean(), spread=said.std(axis=0).mean())
