@@ -62,6 +62,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "layer": ALL | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
     "layer_noise": ALL
     | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "voltages": "stored", "voltage_noise": 0.3},
+    "layer_whole": ALL
+    | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "neuron_aim": "whole", "voltage_noise": 0.3},
+    "bilinear_whole": ALL | {"neuron_critic": "bilinear", "neuron_aim": "whole", "voltage_noise": 0.3},
     "mlp_noise": ALL | {"voltages": "stored", "voltage_noise": 0.3},
     "mlp_observation": ALL | {"critic_sees": "observation"},
     "wide_slow": ALL

@@ -195,7 +195,8 @@ def test_gradient_of_the_whole_actor(joins):
 @pytest.mark.parametrize("loss", ["mean", "half"])
 def test_update_of_the_critic(loss):
     """Plain descent on ``(r + gamma Q'(s', mu'(s')) - Q(s, a))^2``, with nothing after an end, and weight decay."""
-    config = small(loss=loss, optimizer="sgd", critic_rate=0.1, critic_decay=0.5, discount=0.9, reward_scale=0.5)
+    rates = {"critic_rate": 0.1, "critic_decay": 0.5, "target_rate": 0.25}
+    config = small(loss=loss, optimizer="sgd", discount=0.9, reward_scale=0.5, **rates)
     nets, batch = INIT(KEY, config), batch_of(config)
     other = INIT(jax.random.key(1), config)  # targets that differ
     nets = nets.replace(
@@ -214,6 +215,9 @@ def test_update_of_the_critic(loss):
 
         expected = exact[i] - 0.1 * (slope_of(cost, exact[i]) + 0.5 * exact[i])
         np.testing.assert_allclose(layer, expected, rtol=1e-3, atol=1e-5)
+    for new, old in ((after.critic, other.critic), (after.actor, other.actor)):
+        for found, weights, slow in zip(new.target, double(new.weights), double(old.weights), strict=True):
+            np.testing.assert_allclose(found, 0.25 * weights + 0.75 * slow, rtol=1e-4, atol=1e-6)
 
 
 def test_the_drafts_update_by_hand():
@@ -275,6 +279,27 @@ def test_settings_of_lessons():
             np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(known[-1].said, batch.action)
     np.testing.assert_allclose(known[-1].discount, 0.9 * batch.counts, rtol=1e-6)
+
+
+@pytest.mark.parametrize("topology", ["feedforward", "recurrent"])
+def test_voltages_are_tried_on_the_critic_of_the_whole_action(topology):
+    """All are moved, by as much as asked, and what comes of them in the end is worth the same to everybody."""
+    config = small("neuron_ddpg", topology=topology, neuron_aim="whole", voltage_noise=0.3, hidden=(40, 30))
+    nets, batch = INIT(KEY, config), batch_of(config)
+    design, still = parts.actor_design(config), FIRE(nets.actor.weights, parts.actor_design(config), batch.x)
+    taught, critic = LESSONS(KEY, nets, batch, config), double(nets.critic.weights)
+    action = np.clip(np.asarray(taught[-1].said)[-len(batch.x) :, -1:], -1, 1)
+    worth = twin_value(critic, 0, double(batch.x), action)
+    for i, lesson in enumerate(taught):
+        rounds = len(lesson.seen) // len(batch.x)
+        np.testing.assert_allclose(lesson.reward, np.tile(worth, rounds), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(lesson.discount, 0.0)
+        noise = lesson.said - networks.respond(nets.actor.weights, design, i, lesson.seen)
+        assert np.std(noise) == pytest.approx(0.3, rel=0.1 if i < 2 else 0.6)
+        if i:
+            np.testing.assert_array_equal(lesson.seen, taught[i - 1].said)
+    assert len(taught) == (1 if topology == "recurrent" else 3)
+    assert np.any(taught[-1].said[-len(batch.x) :] != still[-1].said)
 
 
 def test_noise_of_targets_is_clipped():

@@ -137,6 +137,18 @@ def test_seeds_side_by_side_are_single_runs_and_so_are_parts():
         np.testing.assert_allclose(x[0], y, rtol=1e-3)
 
 
+@pytest.mark.exact
+def test_ddpg_goes_on_where_it_was():
+    """One episode, and one more on from its state, are two, bit for bit."""
+    config, (state, rows) = small(), (jax.jit(rgrl.init)(KEY, small()), [])
+    once = jax.jit(lambda state: rgrl.train(None, config, state, 1))
+    for _ in range(2):
+        state, row = once(state)
+        rows.append(row)
+    assert_same(state, ran()[0])
+    assert_same(jax.tree.map(lambda *x: jnp.concatenate(x), *rows), ran()[1])
+
+
 def test_a_grid_of_settings_is_one_program():
     """Rates and noise, mapped; the same as one by one."""
     config = small()

@@ -48,6 +48,8 @@ class DDPGConfig(struct.PyTreeNode):
       neuron_hidden: tanh units of each layer of such a network.
       critic_sees: what v is: the voltages that the neuron reads, or beside them the observation, which is no longer
         local.
+      neuron_aim: what critics of neurons learn: the reward and their own next value; or, on replayed observations and
+        with noise on all voltages, what the critic of the whole action gives to the action that comes of them.
       compare: train the other rule's critics too, on the same steps; nothing learns from them.
       discount: of rewards to come, per environment step.
       discounted: whether critics of neurons discount; the draft's loss of its first experiment does not.
@@ -73,7 +75,8 @@ class DDPGConfig(struct.PyTreeNode):
       noise_reversion: of the Ornstein-Uhlenbeck process, share of its distance from 0 that it loses per step, theta.
       voltages: what critics of neurons learn from: voltages of today's actor at the stored observations, or those
         that occurred.
-      voltage_noise: standard deviation of the noise on hidden voltages in training episodes; needs stored voltages.
+      voltage_noise: standard deviation of the noise on hidden voltages in training episodes, which needs stored
+        voltages; or on all voltages that are tried for the critic of the whole action.
       output_voltage: what output neurons are held to have said: the action that was executed, noise and all, or their
         own, which leaves their critics without a clue.
     """
@@ -97,6 +100,7 @@ class DDPGConfig(struct.PyTreeNode):
     neuron_critic: str = choice("mlp", "linear", "bilinear", "layer")
     neuron_hidden: tuple[int, ...] = integers((16, 16), 1)
     critic_sees: str = choice("voltages", "observation")
+    neuron_aim: str = choice("own", "whole")
     compare: bool = flag(False)
     discount: float = number(0.99, 0.0, 1.0, symbol="γ")
     discounted: bool = flag(True)
@@ -130,7 +134,7 @@ class DDPGConfig(struct.PyTreeNode):
     @property
     def has_critic(self) -> bool:
         """Whether there is a critic of the whole action."""
-        return self.rule == "ddpg" or self.compare
+        return self.rule == "ddpg" or self.compare or self.neuron_aim == "whole"
 
     @property
     def has_neurons(self) -> bool:
@@ -146,9 +150,11 @@ class DDPGConfig(struct.PyTreeNode):
         fields.check_fields(self)
         self._check_environment()
         self._check_networks()
-        if self.voltages == "recomputed" and not fields.is_traced(self.voltage_noise) and np.any(self.voltage_noise):
+        tried = self.voltages == "stored" or self.neuron_aim == "whole"
+        if not tried and not fields.is_traced(self.voltage_noise) and np.any(self.voltage_noise):
             raise ValueError(
-                f"voltage_noise = {self.voltage_noise} needs voltages = 'stored', or nothing learns of it"
+                f"voltage_noise = {self.voltage_noise} needs voltages = 'stored' or neuron_aim = 'whole', or nothing "
+                "learns of it"
             )
 
     def _check_environment(self) -> None:

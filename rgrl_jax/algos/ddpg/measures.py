@@ -72,7 +72,7 @@ def compare(
     if not (config.has_critic and config.has_neurons):
         raise ValueError("compare = False leaves nothing to compare; it must be True")
     x = features(obs, running, config)
-    own = config.replace(voltages="recomputed", output_voltage="own", target_noise=0.0)
+    own = config.replace(voltages="recomputed", neuron_aim="own", output_voltage="own", target_noise=0.0)
     nothing = jnp.zeros(x.shape[0])
     actor = fire(nets.actor.weights, actor_design(config), x)
     batch = Batch(x, action_of(actor, actor_design(config)), nothing, x, nothing, jnp.zeros((x.shape[0], 0)))

@@ -292,6 +292,8 @@ def lessons(key: Key, nets: Nets, batch: Batch, config: DDPGConfig) -> list[Less
     reward is everybody's. A pool's inner steps pay nothing and are not discounted, except for the last.
     """
     design = actor_design(config)
+    if config.neuron_aim == "whole":
+        return _trials(key, nets, batch, config)
     if config.voltages == "stored":
         firings = recall(design, batch.x, batch.voltages)
     else:
@@ -308,6 +310,22 @@ def lessons(key: Key, nets: Nets, batch: Batch, config: DDPGConfig) -> list[Less
         _lesson(jax.random.fold_in(key, i), batch, now, then, batch.reward, discount, config)
         for i, (now, then) in enumerate(zip(firings, following, strict=True))
     ]
+
+
+def _trials(key: Key, nets: Nets, batch: Batch, config: DDPGConfig) -> list[Lesson]:
+    """Noisy voltages, and the value of what comes of them, which is told to everybody; nothing is passed back."""
+    design, critic = actor_design(config), nets.critic
+    assert isinstance(critic, Net)
+    noise = [
+        config.voltage_noise * jax.random.normal(jax.random.fold_in(key, i), (batch.x.shape[0], size))
+        for i, size in enumerate(said_sizes(design))
+    ]
+    firings = fire(nets.actor.weights, design, batch.x, noise)
+    action = jnp.clip(action_of(firings, design), -1.0, 1.0)
+    worth = value(critic.weights, config.action_layer, batch.x, action)
+    nothing = jnp.zeros_like(worth)
+    found = [_lesson(key, batch, now, now, worth, nothing, config) for now in firings]
+    return [jax.tree.map(lambda *x: jnp.concatenate(x), *found)] if design.recurrent else found
 
 
 def recall(design: Design, x: Array, voltages: Array) -> list[Firing]:
