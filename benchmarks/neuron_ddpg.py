@@ -50,6 +50,7 @@ OBSERVATIONS = 256
 
 ALL: dict[str, Any] = {"algo": "neuron_ddpg", "compare": True, "learners": "all"}
 ALL |= {"hidden": (32, 32), "activation": "tanh", "neuron_hidden": (16, 16)}
+WHOLE: dict[str, Any] = {"neuron_aim": "whole", "voltage_noise": 0.3, "neuron_rate": 3e-3}
 METHODS: dict[str, dict[str, Any]] = {
     "ddpg": {"algo": "ddpg"},
     "ddpg_outputs": {"algo": "ddpg", "hidden": (256,), "hidden_rate": 0.0},
@@ -62,9 +63,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "layer": ALL | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
     "layer_noise": ALL
     | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "voltages": "stored", "voltage_noise": 0.3},
-    "layer_whole": ALL
-    | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "neuron_aim": "whole", "voltage_noise": 0.3},
-    "bilinear_whole": ALL | {"neuron_critic": "bilinear", "neuron_aim": "whole", "voltage_noise": 0.3},
+    "layer_whole": ALL | WHOLE | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
+    "bilinear_whole": ALL | WHOLE | {"neuron_critic": "bilinear"},
     "mlp_noise": ALL | {"voltages": "stored", "voltage_noise": 0.3},
     "mlp_observation": ALL | {"critic_sees": "observation"},
     "wide_slow": ALL
@@ -76,13 +76,15 @@ METHODS: dict[str, dict[str, Any]] = {
 STEPS = {
     "Pendulum-v1": 100_000,
     "MountainCarContinuous-gymnasium": 100_000,
-    "Reacher-misc": 50_000,
-    "PointRobot-misc": 50_000,
-    "Swimmer-misc": 50_000,
+    "Reacher-misc": 30_000,
+    "PointRobot-misc": 30_000,
+    "Swimmer-misc": 30_000,
 }
 """Environments, and environment steps of a run, at most."""
-SHARE = dict.fromkeys(("mlp", "mlp_noise", "mlp_observation", "recurrent"), 0.2) | {"wide_slow": 0.4}
-"""Of these steps, for methods that take longest."""
+SHARE = dict.fromkeys(("mlp", "mlp_noise", "mlp_observation", "recurrent", "layer_noise", "ddpg_outputs"), 0.2)
+SHARE |= {"outputs_linear": 0.2, "outputs_bilinear": 0.2, "layer_whole": 0.2, "bilinear_whole": 0.2}
+SHARE |= {"layer": 0.4, "wide_slow": 0.4}
+"""Of the steps on the first environment, for methods that take long or are settled early."""
 OTHERS = ("ddpg", "ddpg_outputs", "outputs", "layer", "linear", "bilinear")
 """Methods on environments other than the first, unless methods are named."""
 PHASE = 10_000
@@ -100,7 +102,8 @@ SUBCRITICS: dict[str, dict[str, Any]] = {
 def make_config(method: str, env_id: str, steps: int | None = None, **overrides: Any) -> rgrl.DDPGConfig:
     """The config of a cell; of so many environment steps at most."""
     settings = METHODS[method] | overrides
-    steps = steps or round(STEPS[env_id] * SHARE.get(method, 1.0))
+    share = SHARE.get(method, 1.0) if env_id == next(iter(STEPS)) else 1.0
+    steps = steps or round(STEPS[env_id] * share)
     episodes = max(steps // rgrl.make_spec(env_id).max_steps, 1)
     return rgrl.preset(env_id, **settings | {"episodes": episodes})
 

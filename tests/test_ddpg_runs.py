@@ -141,9 +141,9 @@ def test_seeds_side_by_side_are_single_runs_and_so_are_parts():
 def test_ddpg_goes_on_where_it_was():
     """One episode, and one more on from its state, are two, bit for bit."""
     config, (state, rows) = small(), (jax.jit(rgrl.init)(KEY, small()), [])
-    once = jax.jit(lambda state: rgrl.train(None, config, state, 1))
+    once = jax.jit(lambda state, config: rgrl.train(None, config, state, 1))
     for _ in range(2):
-        state, row = once(state)
+        state, row = once(state, config)
         rows.append(row)
     assert_same(state, ran()[0])
     assert_same(jax.tree.map(lambda *x: jnp.concatenate(x), *rows), ran()[1])

@@ -48,8 +48,9 @@ class DDPGConfig(struct.PyTreeNode):
       neuron_hidden: tanh units of each layer of such a network.
       critic_sees: what v is: the voltages that the neuron reads, or beside them the observation, which is no longer
         local.
-      neuron_aim: what critics of neurons learn: the reward and their own next value; or, on replayed observations and
-        with noise on all voltages, what the critic of the whole action gives to the action that comes of them.
+      neuron_aim: what critics of neurons learn: the reward and their own next value (own); or, with noise on their
+        layer's voltages at replayed observations, what that adds to the value which the critic of the whole action
+        gives to what comes of it, in deviations over the batch (whole).
       compare: train the other rule's critics too, on the same steps; nothing learns from them.
       discount: of rewards to come, per environment step.
       discounted: whether critics of neurons discount; the draft's loss of its first experiment does not.
@@ -76,7 +77,7 @@ class DDPGConfig(struct.PyTreeNode):
       voltages: what critics of neurons learn from: voltages of today's actor at the stored observations, or those
         that occurred.
       voltage_noise: standard deviation of the noise on hidden voltages in training episodes, which needs stored
-        voltages; or on all voltages that are tried for the critic of the whole action.
+        voltages; or on those that are tried on the critic of the whole action.
       output_voltage: what output neurons are held to have said: the action that was executed, noise and all, or their
         own, which leaves their critics without a clue.
     """

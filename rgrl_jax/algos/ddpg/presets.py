@@ -28,7 +28,7 @@ _TUNED: dict[str, Settings] = {
     "Pendulum-v1": _PENDULUM,
     "MountainCarContinuous-v0": _CAR,
     "MountainCarContinuous-gymnasium": _CAR,
-    "Reacher-misc": {"episodes": 500, "reward_scale": 1.0, "discount": 0.95},
+    "Reacher-misc": {"episodes": 500, "discount": 0.95},
     "PointRobot-misc": {"episodes": 500, "reward_scale": 1.0, "discount": 0.95, "noise": "ou", "noise_scale": 0.3},
     "Swimmer-misc": {"episodes": 100, "discount": 0.95},
 }

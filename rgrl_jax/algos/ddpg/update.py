@@ -313,18 +313,29 @@ def lessons(key: Key, nets: Nets, batch: Batch, config: DDPGConfig) -> list[Less
 
 
 def _trials(key: Key, nets: Nets, batch: Batch, config: DDPGConfig) -> list[Lesson]:
-    """Noisy voltages, and the value of what comes of them, which is told to everybody; nothing is passed back."""
+    """Noise on the voltages of one firing at a time, and what comes of it for the value of the action.
+
+    Everybody in the firing is told that one number, in deviations over the batch; nothing is passed back.
+    """
     design, critic = actor_design(config), nets.critic
     assert isinstance(critic, Net)
-    noise = [
-        config.voltage_noise * jax.random.normal(jax.random.fold_in(key, i), (batch.x.shape[0], size))
-        for i, size in enumerate(said_sizes(design))
-    ]
-    firings = fire(nets.actor.weights, design, batch.x, noise)
-    action = jnp.clip(action_of(firings, design), -1.0, 1.0)
-    worth = value(critic.weights, config.action_layer, batch.x, action)
-    nothing = jnp.zeros_like(worth)
-    found = [_lesson(key, batch, now, now, worth, nothing, config) for now in firings]
+    sizes = said_sizes(design)
+
+    def play(noise: list[Array] | None) -> tuple[list[Firing], Array]:
+        firings = fire(nets.actor.weights, design, batch.x, noise)
+        action = jnp.clip(action_of(firings, design), -1.0, 1.0)
+        return firings, value(critic.weights, config.action_layer, batch.x, action)
+
+    def attempt(i: int) -> Lesson:
+        noise = [jnp.zeros((batch.x.shape[0], size)) for size in sizes]
+        noise[i] = config.voltage_noise * jax.random.normal(jax.random.fold_in(key, i), noise[i].shape)
+        firings, after = play(noise)
+        gain = after - before
+        gain = gain / (gain.std() + 1e-8)
+        return _lesson(key, batch, firings[i], firings[i], gain, jnp.zeros_like(gain), config)
+
+    _, before = play(None)
+    found = [attempt(i) for i in range(len(sizes))]
     return [jax.tree.map(lambda *x: jnp.concatenate(x), *found)] if design.recurrent else found
 
 
