@@ -7,12 +7,12 @@
     python -m benchmarks.neuron_ddpg report                         # tables and plots of what is there
 
 A cell is a method on an environment: the ``tuned`` preset with what `METHODS` changes. Its seeds are one program,
-side by side. A finished cell is not run again. Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv`` with
-the mean return of 400 noiseless episodes at 20 points of training, and of as many episodes of uniformly random
-actions; ``similarity.csv`` with how far critics of neurons and the critic of the whole action agree there, on
-observations of those episodes, which nothing learnt from, and with answers shuffled among observations as control;
-``response.csv`` with how far neurons respond to these observations; ``phases.csv`` with similarities of ``compare``;
-``speed.csv``.
+side by side. A finished cell is not run again. Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv`` has
+the mean return of 400 noiseless episodes at 20 points of training (100 on Swimmer-misc), and of as many episodes of
+uniformly random actions; ``similarity.csv``, on the first environment alone, with how far critics of neurons and the
+critic of the whole action agree there, on observations of those episodes, which nothing learnt from, and with answers
+shuffled among observations as control; ``response.csv`` with how far neurons respond to these observations;
+``phases.csv`` with similarities of ``compare``; ``speed.csv``.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ RESPONSES = measures.Response._fields
 POINTS = 20
 EPISODES = 400
 """Noiseless ones at every point."""
+FEWER = {"Swimmer-misc": 100}
+"""Instead of `EPISODES`, where they are long."""
 OBSERVATIONS = 256
 
 ALL: dict[str, Any] = {"algo": "neuron_ddpg", "compare": True, "learners": "all"}
@@ -81,9 +83,7 @@ STEPS = {
     "Swimmer-misc": 30_000,
 }
 """Environments, and environment steps of a run, at most."""
-SHARE = dict.fromkeys(("mlp", "mlp_noise", "mlp_observation", "recurrent", "layer_noise", "ddpg_outputs"), 0.2)
-SHARE |= {"outputs_linear": 0.2, "outputs_bilinear": 0.2, "layer_whole": 0.2, "bilinear_whole": 0.2}
-SHARE |= {"layer": 0.4, "wide_slow": 0.4}
+SHARE = {method: 0.2 for method in METHODS if method not in ("ddpg", "linear")} | {"wide_slow": 0.4}
 """Of the steps on the first environment, for methods that take long or are settled early."""
 OTHERS = ("ddpg", "ddpg_outputs", "outputs", "layer", "linear", "bilinear")
 """Methods on environments other than the first, unless methods are named."""
@@ -101,9 +101,9 @@ SUBCRITICS: dict[str, dict[str, Any]] = {
 
 def make_config(method: str, env_id: str, steps: int | None = None, **overrides: Any) -> rgrl.DDPGConfig:
     """The config of a cell; of so many environment steps at most."""
-    settings = METHODS[method] | overrides
-    share = SHARE.get(method, 1.0) if env_id == next(iter(STEPS)) else 1.0
-    steps = steps or round(STEPS[env_id] * share)
+    first = env_id == next(iter(STEPS))
+    settings = METHODS[method] | ({} if first else {"compare": False}) | overrides
+    steps = steps or round(STEPS[env_id] * (SHARE.get(method, 1.0) if first else 1.0))
     episodes = max(steps // rgrl.make_spec(env_id).max_steps, 1)
     return rgrl.preset(env_id, **settings | {"episodes": episodes})
 
@@ -112,7 +112,7 @@ def train_in_parts(keys: Any, first: Any, config: rgrl.DDPGConfig) -> Iterator[t
     """Trains seeds side by side, with a look at `POINTS` moments.
 
     Yields:
-      States, returns ``[seeds, EPISODES]``, observations ``[seeds, OBSERVATIONS, ...]`` of these episodes, and
+      States, returns ``[seeds, episodes]``, observations ``[seeds, OBSERVATIONS, ...]`` of these episodes, and
       seconds of training so far.
     """
     part = -(-config.episodes // POINTS)
@@ -130,9 +130,10 @@ def train_in_parts(keys: Any, first: Any, config: rgrl.DDPGConfig) -> Iterator[t
 def _look(config: rgrl.DDPGConfig, key: Any, state: Any) -> tuple[Any, Any]:
     """Noiseless episodes: their returns, and some of what was seen."""
     play_key, draw_key = jax.random.split(key)
-    episode = rgrl.play(play_key, state, config, EPISODES)
+    number = FEWER.get(config.env_id, EPISODES)
+    episode = rgrl.play(play_key, state, config, number)
     lane, at = jax.random.randint(draw_key, (2, OBSERVATIONS), 0, 2**30)
-    lane = lane % EPISODES
+    lane = lane % number
     return episode.episode_return, episode.obs[at % episode.length[lane], lane]
 
 
@@ -194,15 +195,15 @@ def _respond(states: Any, obs: Any, config: rgrl.DDPGConfig) -> Any:
 
 
 def random_rows(env_id: str, seeds: list[int]) -> list[dict[str, Any]]:
-    """A row of ``returns.csv`` per seed, of `EPISODES` episodes of uniformly random actions."""
-    spec = rgrl.make_spec(env_id)
+    """A row of ``returns.csv`` per seed, of episodes of uniformly random actions."""
+    spec, number = rgrl.make_spec(env_id), FEWER.get(env_id, EPISODES)
     size = math.prod(spec.action.shape)
 
     def policy(key: Any, view: Any) -> Any:
-        actions = jax.random.uniform(key, (EPISODES, size), minval=-1.0, maxval=1.0)
+        actions = jax.random.uniform(key, (number, size), minval=-1.0, maxval=1.0)
         return jax.vmap(partial(env_action, spec=spec))(actions)[None], {}, ()
 
-    play = jax.jit(jax.vmap(lambda key: rollout(key, spec, policy, num_envs=EPISODES, info={}).episode_return))
+    play = jax.jit(jax.vmap(lambda key: rollout(key, spec, policy, num_envs=number, info={}).episode_return))
     returns = np.asarray(play(jax.vmap(jax.random.key)(jnp.asarray(seeds)))).mean(axis=1)
     cells = [("random", env_id, seed, 0, round(float(x), 3)) for seed, x in zip(seeds, returns, strict=True)]
     return [dict(zip(COLUMNS, cell, strict=True)) for cell in cells]
