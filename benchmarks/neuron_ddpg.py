@@ -66,6 +66,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "layer_noise": ALL
     | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "voltages": "stored", "voltage_noise": 0.3},
     "layer_whole": ALL | WHOLE | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
+    "layer_whole_still": ALL | WHOLE | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "hidden_rate": 0.0},
     "bilinear_whole": ALL | WHOLE | {"neuron_critic": "bilinear"},
     "mlp_noise": ALL | {"voltages": "stored", "voltage_noise": 0.3},
     "mlp_observation": ALL | {"critic_sees": "observation"},
