@@ -317,7 +317,8 @@ whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs,
 RESPONSE = """
 Means over seeds at the first evaluation and at the last. ``saturated``: share of a layer's voltages where the
 activation's slope is below 0.01; with relu, most of these are zeros that come and go. ``spread``: standard deviation
-over observations of what a neuron says; of the last layer, of the action in -1..1.
+over observations of what a neuron says; of the last layer, of the action in -1..1. Seeds are still where ``spread`` is
+below 0.01 at the last evaluation.
 """.strip().split("\n")
 """What the table of responses shows."""
 
@@ -371,10 +372,12 @@ def response_table(rows: list[dict[str, Any]]) -> list[str]:
     lines = []
     for cell in dict.fromkeys((row["environment"], row["method"], row["layer"]) for row in rows):
         own = [row for row in rows if (row["environment"], row["method"], row["layer"]) == cell]
-        found = [report.curves(own, name)[:, [0, -1]].mean(axis=0) for name in RESPONSES]
-        lines.append((*cell[:2], int(cell[2]), *(f"{x:.2f}" for pair in found for x in pair)))
+        found = [report.curves(own, name)[:, [0, -1]] for name in RESPONSES]
+        means = (f"{x:.2f}" for pair in found for x in pair.mean(axis=0))
+        still = (found[RESPONSES.index("spread")][:, -1] < 0.01).sum()
+        lines.append((*cell[:2], int(cell[2]), *means, still))
     heads = [f"{name}, {when}" for name in RESPONSES for when in ("first", "last")]
-    return table(("environment", "method", "layer", *heads), lines)
+    return table(("environment", "method", "layer", *heads, "seeds that are still"), lines)
 
 
 def draw(rows: list[dict[str, Any]], column: str, label: str, names: list[str], path: Path) -> None:
