@@ -317,8 +317,8 @@ whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs,
 RESPONSE = """
 Means over seeds at the first evaluation and at the last. ``saturated``: share of a layer's voltages where the
 activation's slope is below 0.01; with relu, most of these are zeros that come and go. ``spread``: standard deviation
-over observations of what a neuron says; of the last layer, of the action in -1..1. Seeds are still where ``spread`` is
-below 0.01 at the last evaluation.
+over observations of what a neuron says; of the last layer, of the action in -1..1. Seeds are still where ``spread``
+is below 0.01 at the last evaluation.
 """.strip().split("\n")
 """What the table of responses shows."""
 

@@ -228,6 +228,7 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
         "OBSERVATIONS": 6,
         "PHASE": 400,
         "STEPS": {"Pendulum-v1": 800},
+        "SHARE": {},
     }.items():
         monkeypatch.setattr(neuron_ddpg, name, value)
     small = {
@@ -260,6 +261,8 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
     assert [row["phase"] for row in phases if not any(row[x] for x in ("seed", "layer", "control"))] == [1, 1, 2, 2]
     text, last = (tmp_path / "README.md").read_text(), np.mean([row["eval_return"] for row in rows[2:]])
     assert f"| {last:.1f} (" in text
+    spread = np.reshape([row["spread"] for row in response if row["layer"] == 1], (2, 2))  # point, seed
+    assert f"| {spread[0].mean():.2f} | {spread[1].mean():.2f} | {sum(spread[1] < 0.01)} |" in text
     pictures = {path.name for path in tmp_path.glob("*.png")}
     assert pictures == {"Pendulum-v1.png", "similarity-Pendulum-v1.png", "phases.png"}
     assert all(f"]({name})" in text for name in pictures)
