@@ -447,6 +447,8 @@ def write_report(arguments: argparse.Namespace) -> None:
     out = arguments.out
     names = ("returns", "response", "similarity", "phases", "speed")
     found = {name: report.read_rows(out / f"{name}.csv") for name in names}
+    for name in ("returns", "response", "similarity"):
+        found[name].sort(key=_place)  # and by time within a cell, as they were
     text = ["# DDPG and its decentralised sibling", "", __doc__.strip().split("\n\n")[-1], ""]
     text += ["What held of the draft that this goes back to, and what did not: `docs/neurons.md`.", ""]
     text += returns_section(found["returns"], out)
@@ -455,6 +457,11 @@ def write_report(arguments: argparse.Namespace) -> None:
     text += phases_section(found["phases"], out)
     text += speed_section(found["speed"])
     (out / "README.md").write_text("\n".join([*text, *report.machines(out), ""]))
+
+
+def _place(row: dict[str, Any]) -> tuple[int, int]:
+    """Of a cell in tables and plots."""
+    return list(STEPS).index(row["environment"]), ["random", *METHODS].index(row["method"])
 
 
 def returns_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
