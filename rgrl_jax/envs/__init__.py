@@ -1,6 +1,7 @@
 """Environments as `EnvSpec`s, by name."""
 
 from rgrl_jax.envs import gymnax as gymnax  # registers the built-in environments
+from rgrl_jax.envs import mjx as mjx  # and those of Gymnasium that are compiled
 from rgrl_jax.envs.gymnasium import spec_from_gymnasium
 from rgrl_jax.envs.gymnax import spec_from_gymnax
 from rgrl_jax.envs.registry import list_envs, make_spec, register_env
