@@ -60,6 +60,9 @@ STEPS = dict.fromkeys(SMALL, 100_000) | {
     "gymnasium:InvertedPendulum-v5": 100_000,
     "gymnasium:Swimmer-v5": 3_000_000,
     "gymnasium:Hopper-v5": 3_000_000,
+    "mjx:InvertedPendulum-v5": 100_000,
+    "mjx:Swimmer-v5": 3_000_000,
+    "mjx:Hopper-v5": 3_000_000,
 }
 """Environments, and environment steps of a run."""
 

@@ -23,6 +23,7 @@ from rgrl_jax.envs import (
     list_envs,
     make_spec,
     register_env,
+    spec_from_brax,
     spec_from_gymnasium,
     spec_from_gymnax,
 )
@@ -127,6 +128,7 @@ __all__ = [
     "run",
     "sample_plan",
     "shooting",
+    "spec_from_brax",
     "spec_from_gymnasium",
     "spec_from_gymnax",
     "train",

@@ -348,6 +348,7 @@ SCALES = {
     "gymnasium:Swimmer-v5": (-100.0, 365.0, 0.0),
     "gymnasium:Hopper-v5": (-100.0, 3000.0, 1.0),
 }
+SCALES |= {name.replace("gymnasium:", "mjx:"): scale for name, scale in SCALES.items()}
 
 
 @pytest.mark.parametrize("rule", RULES)

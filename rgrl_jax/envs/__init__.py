@@ -2,6 +2,7 @@
 
 from rgrl_jax.envs import gymnax as gymnax  # registers the built-in environments
 from rgrl_jax.envs import mjx as mjx  # and those of Gymnasium that are compiled
+from rgrl_jax.envs.brax import spec_from_brax
 from rgrl_jax.envs.gymnasium import spec_from_gymnasium
 from rgrl_jax.envs.gymnax import spec_from_gymnax
 from rgrl_jax.envs.registry import list_envs, make_spec, register_env
@@ -15,6 +16,7 @@ __all__ = [
     "list_envs",
     "make_spec",
     "register_env",
+    "spec_from_brax",
     "spec_from_gymnasium",
     "spec_from_gymnax",
 ]

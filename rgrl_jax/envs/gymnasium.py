@@ -240,7 +240,7 @@ def _ranges(env_id: str, limit: int, space: Any, env_kwargs: dict[str, Any], giv
     closed = hasattr(space, "n") or (_bounded(space.low) & _bounded(space.high)).all()
     if reward is None or not (observation or closed):
         low, high, rewards = _measure(env_id, limit, env_kwargs)
-        reward = reward or _reward_range(*rewards)
+        reward = reward or reward_range_of(*rewards)
         if not (observation or closed):
             observation = _space(space, *_widened(space, low, high))
     lowest, highest = (limit * bound for bound in (min(reward[0], 0.0), max(reward[1], 0.0)))
@@ -276,15 +276,21 @@ def _measure(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> tuple[Any, 
 
 
 def _widened(space: Any, low: Any, high: Any) -> tuple[Any, Any]:
-    """Bounds of a space where it has any, else twice as far from the middle as the measured ones."""
-    middle, width = 0.5 * (low + high), np.where(high > low, high - low, 1.0)
-    below = [_outward(m - w, w, math.floor) for m, w in zip(middle, width, strict=True)]
-    above = [_outward(m + w, w, math.ceil) for m, w in zip(middle, width, strict=True)]
+    """Bounds of a space where it has any, else `widened`."""
+    below, above = widened(low, high)
     has_low, has_high = _bounded(space.low).reshape(-1), _bounded(space.high).reshape(-1)
     return np.where(has_low, space.low.reshape(-1), below), np.where(has_high, space.high.reshape(-1), above)
 
 
-def _reward_range(low: float, high: float) -> tuple[float, float]:
+def widened(low: Any, high: Any) -> tuple[list[float], list[float]]:
+    """Bounds twice as far from the middle as those measured, ``[n]`` each."""
+    middle, width = 0.5 * (low + high), np.where(high > low, high - low, 1.0)
+    below = [_outward(m - w, w, math.floor) for m, w in zip(middle, width, strict=True)]
+    above = [_outward(m + w, w, math.ceil) for m, w in zip(middle, width, strict=True)]
+    return below, above
+
+
+def reward_range_of(low: float, high: float) -> tuple[float, float]:
     """Range of measured rewards: it holds 0, and its upper end lies beyond what was seen, if they differed."""
     width = high - low
     low, high = min(low, 0.0), max(high, 0.0)

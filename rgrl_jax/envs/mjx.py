@@ -1,7 +1,7 @@
 """Gymnasium's InvertedPendulum, Swimmer and Hopper, compiled: ``mjx:Hopper-v5`` and so on, versions 4 and 5.
 
-The bodies are Gymnasium's own files, simulated by MJX, which is MuJoCo in JAX; the rules around them are data below. In
-float64 all numbers are those of the original up to what its solver tolerates; in float32 an episode leaves the
+The bodies are Gymnasium's own files, simulated by MJX, which is MuJoCo in JAX; the rules around them are data below.
+In float64 all numbers are those of the original up to what its solver tolerates; in float32 an episode leaves the
 original's slowly, as rounding adds up. The packages are imported when an environment is asked for.
 """
 
@@ -25,6 +25,9 @@ from rgrl_jax.types import Array, Box, Key
 SOURCE = "mjx"
 LIMIT = 1000
 """Steps of an episode."""
+SEARCHES = 16
+"""Most steps of the solver's searches along a line. Its files allow 50, all of which are taken where episodes run side
+by side, and hardly ever need a tenth of them."""
 _AHEAD, _WORTH = (0.5, 0.5, 1.0, 0.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)  # of the stages of Runge and Kutta's method
 
 
@@ -242,7 +245,9 @@ def _integrate(accelerate: Callable[[Array, Array, Array], Array], h: float, sta
 def _load(name: str) -> Any:
     """A body of Gymnasium, as MuJoCo has it."""
     mujoco, gymnasium = _module("mujoco"), _module("gymnasium")
-    return mujoco.MjModel.from_xml_path(str(resources.files(gymnasium) / "envs" / "mujoco" / "assets" / name))
+    body = mujoco.MjModel.from_xml_path(str(resources.files(gymnasium) / "envs" / "mujoco" / "assets" / name))
+    body.opt.ls_iterations = SEARCHES
+    return body
 
 
 def _module(name: str) -> Any:

@@ -64,7 +64,8 @@ def make_spec(env_id: str, max_steps: int | None = None, action_repeat: int = 1)
     """Looks an environment up; equal arguments give the same object, so nothing compiles twice.
 
     Args:
-      env_id: a registered name, or ``gymnasium:ID`` for an environment of Gymnasium.
+      env_id: a registered name; or ``gymnasium:ID`` for an environment of Gymnasium, ``mjx:ID`` for those of its
+        MuJoCo tasks that are compiled, ``brax:NAME`` for one of Brax.
       max_steps: step limit, or None for the environment's own.
       action_repeat: see `repeat_actions`.
 

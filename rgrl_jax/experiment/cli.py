@@ -139,7 +139,7 @@ Examples: rgrl train CartPole-v1 --out runs/demo
           rgrl train CartPole-v1 --algo weight_max
 
 Attributes:
-  env: a registered environment, see rgrl list, or gymnasium:ID.
+  env: a registered environment, see rgrl list, or gymnasium:ID, mjx:ID, brax:NAME.
   algo: the algorithm; which one decides what other settings there are.
   preset: where the other settings come from; see rgrl list.
   seed: decides the whole run.
@@ -288,7 +288,11 @@ def _list(console: Console) -> dict[str, Any]:
         "models": list_models(),
         "algorithms": list(list_algorithms()),
     }
-    console.print("environments and their presets; gymnasium:ID is any of Gymnasium's")
+    console.print(
+        "environments and their presets; gymnasium:ID is any of Gymnasium's, mjx:ID its InvertedPendulum, Swimmer or "
+        "Hopper compiled, brax:NAME any of Brax's",
+        soft_wrap=True,
+    )
     for env in dict.fromkeys([*list_envs(), *PRESETS["tuned"]]):
         console.print(f"  {env:33s}{', '.join(name for name in PRESETS if env in PRESETS[name])}", highlight=False)
     console.print(f"models: {', '.join(answer['models'])}\nalgorithms, and where they have presets:")

@@ -22,6 +22,9 @@ from rgrl_jax.experiment import folder as folders
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
 
+SIMULATORS = {"gymnasium": ["gymnasium"], "mjx": ["gymnasium", "mujoco", "mujoco-mjx"], "brax": ["brax"]}
+"""Packages that decide what environments from elsewhere do."""
+
 
 class _Watcher(callbacks.Callback):
     """Remembers what the summary needs of a run."""
@@ -295,7 +298,7 @@ def _device() -> str:
 
 def _versions(env_id: str) -> dict[str, str]:
     packages = ["jax", "jaxlib", "flax", "optax", "gymnax", "numpy"]
-    packages += ["gymnasium"] if env_id.startswith("gymnasium:") else []
+    packages += SIMULATORS.get(env_id.partition(":")[0], [])
     return {"rgrl_jax": rgrl_jax.__version__, "python": platform.python_version()} | {
         name: metadata.version(name) for name in packages
     }

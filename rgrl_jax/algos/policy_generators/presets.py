@@ -106,3 +106,6 @@ PRESETS: dict[str, dict[str, dict[str, Settings]]] = {
     },
 }
 """By rule, by preset, by environment: what changes in the rule's `BASES`."""
+
+for _tables in PRESETS.values():  # the same tasks, compiled
+    _tables["paper"] |= {name.replace("gymnasium:", "mjx:"): of for name, of in _tables["paper"].items()}
