@@ -277,8 +277,8 @@ def preset(env_id: str, name: str = "tuned", *, algo: str = "rgrl", **overrides:
     """The config of an environment.
 
     Args:
-      env_id: a registered environment, or ``gymnasium:ID`` and the like. One without a ``tuned`` preset, your own for instance,
-        gets the defaults of the algorithm.
+      env_id: a registered environment, or ``gymnasium:ID`` and the like. One without a ``tuned`` preset, your own for
+        instance, gets the defaults of the algorithm.
       name: ``"tuned"``, ``"paper"`` or another that `list_presets` knows.
       algo: a registered algorithm.
       **overrides: fields to change.

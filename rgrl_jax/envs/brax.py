@@ -1,7 +1,7 @@
 """Any environment of Brax, as ``brax:NAME``, compiled. Brax is imported when the first one is asked for.
 
-Bodies and rules are Brax's own and differ from Gymnasium's of the same name, so returns cannot be compared. Brax itself
-is no longer developed; what of it the installed JAX no longer runs is refused by name.
+Bodies and rules are Brax's own and differ from Gymnasium's of the same name, so returns cannot be compared. Brax
+itself is no longer developed; an environment of it that the installed JAX no longer runs is refused.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ SOURCE = "mjx"
 LIMIT = 1000
 """Steps of an episode."""
 SEARCHES = 16
-"""Most steps of the solver's searches along a line. Its files allow 50, all of which are taken where episodes run side
-by side, and hardly ever need a tenth of them."""
+"""Most steps of the solver's searches along a line. By default they are 50, few of which are ever needed; but where
+episodes run side by side all of them are taken."""
 _AHEAD, _WORTH = (0.5, 0.5, 1.0, 0.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)  # of the stages of Runge and Kutta's method
 
 
