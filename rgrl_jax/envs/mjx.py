@@ -25,9 +25,9 @@ from rgrl_jax.types import Array, Box, Key
 SOURCE = "mjx"
 LIMIT = 1000
 """Steps of an episode."""
-SEARCHES = 16
-"""Most steps of the solver's searches along a line. By default they are 50, few of which are ever needed; but where
-episodes run side by side all of them are taken."""
+SEARCHES = 8
+"""Most steps of the solver's searches along a line, where MuJoCo's default is 50: few are needed, but episodes side by
+side take all of them. What a search leaves undone is left to the solver's next iteration."""
 _AHEAD, _WORTH = (0.5, 0.5, 1.0, 0.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)  # of the stages of Runge and Kutta's method
 
 
