@@ -126,7 +126,7 @@ def _checked(name: str, env: Any, reset: Any, step: Any) -> int:
 def _measure(reset: Any, step: Any, shape: tuple[int, ...]) -> tuple[Any, Any, tuple[float, float]]:
     """Least and greatest observation ``[O]`` and reward of random actions, until their episodes end."""
 
-    def walk(key: Key) -> tuple[Array, Array, Array]:
+    def walk(key: Key) -> tuple[Array, Array]:
         first, rest = jax.random.split(key)
         obs, state = reset(first)
 

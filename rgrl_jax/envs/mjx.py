@@ -26,8 +26,8 @@ SOURCE = "mjx"
 LIMIT = 1000
 """Steps of an episode."""
 SEARCHES = 8
-"""Most steps of the solver's searches along a line, where MuJoCo's default is 50: few are needed, but episodes side by
-side take all of them. What a search leaves undone is left to the solver's next iteration."""
+"""Most steps of the solver's searches along a line, where MuJoCo's default is 50: few are needed, but episodes side
+by side take all of them. What a search leaves undone is left to the solver's next iteration."""
 _AHEAD, _WORTH = (0.5, 0.5, 1.0, 0.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)  # of the stages of Runge and Kutta's method
 
 
@@ -227,7 +227,7 @@ def _integrate(accelerate: Callable[[Array, Array, Array], Array], h: float, sta
     MJX's own has four copies of the program of a stage, and takes that much longer to compile.
     """
 
-    def stage(now: tuple[Array, ...], factors: Array) -> tuple[tuple[Array, ...], None]:
+    def stage(now: Any, factors: Array) -> tuple[Any, None]:
         position, velocity, moved, gained, _ = now
         acceleration = accelerate(position, velocity, start.acceleration)
         ahead, worth = h * factors
