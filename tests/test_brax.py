@@ -93,6 +93,22 @@ def test_what_jax_no_longer_runs(monkeypatch):
         rgrl.make_spec("brax:broken")
 
 
+def test_observations_of_several_parts(monkeypatch):
+    """They are refused."""
+
+    class Parted(brax_envs().fast.Fast):
+        def reset(self, rng):
+            state = super().reset(rng)
+            return state.replace(obs={"eye": state.obs, "ear": state.obs})
+
+        def step(self, state, action):
+            return state
+
+    monkeypatch.setitem(brax_envs()._envs, "parted", Parted)
+    with pytest.raises(ValueError, match="'brax:parted' has observations of several parts"):
+        rgrl.make_spec("brax:parted")
+
+
 def test_missing_package(monkeypatch):
     """One sentence says what to install."""
     monkeypatch.setitem(sys.modules, "brax.envs", None)

@@ -12,7 +12,7 @@ import scipy.stats
 
 import rgrl_jax as rgrl
 from rgrl_jax.envs import mjx
-from rgrl_jax.experiment import cli
+from rgrl_jax.experiment import cli, jobs
 
 STEPS, LIMIT = 60, 50
 EFFORTS = (1.0, 1.0, 0.1, 0.1)
@@ -163,6 +163,31 @@ def test_spec(name):
     assert rewards[alive].min() >= spec.reward_range[0] and rewards[alive].max() <= spec.reward_range[1]
     half = rgrl.make_spec(f"mjx:{name}", 500)
     assert (half.max_steps, half.return_range[1]) == (500, spec.return_range[1] / 2)
+
+
+@pytest.mark.slow
+def test_trains():
+    """Policies from a generator, played in lanes, two seeds in one program."""
+    settings = {
+        "hidden": (4,),
+        "tile": 4,
+        "generator_hidden": (8,),
+        "buckets": 20,
+        "episodes": 3,
+        "warmup_episodes": 1,
+    }
+    config = rgrl.preset("mjx:InvertedPendulum-v5", algo="udrlpg", num_envs=2, max_steps=30, **settings)
+    _, metrics = jax.jit(jax.vmap(rgrl.train, (0, None)))(jax.random.split(jax.random.key(0), 2), config)
+    assert metrics.episode_return.shape == (2, 3) and metrics.terminated.any()
+    returns = np.asarray(metrics.episode_return)
+    assert ((returns >= 1.0) & (returns <= 30.0)).all() and len(np.unique(returns)) > 1
+
+
+def test_versions_are_kept():
+    """Those of the simulator stand in the summary of a run."""
+    versions = jobs._versions("mjx:Hopper-v5")
+    assert {"gymnasium", "mujoco", "mujoco-mjx"} <= set(versions)
+    assert versions["mujoco"] == versions["mujoco-mjx"]
 
 
 def test_unknown_names(capsys):

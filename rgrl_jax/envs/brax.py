@@ -112,14 +112,17 @@ def _checked(name: str, env: Any, reset: Any, step: Any) -> int:
     """Length of an action of an environment that runs; traces a step without compiling it."""
     try:
         size = int(env.action_size)
-        jax.eval_shape(
-            lambda k, a: step(k, reset(k)[1], a), jax.random.key(0), jax.ShapeDtypeStruct((size,), jnp.float32)
-        )
+        action = jax.ShapeDtypeStruct((size,), jnp.float32)
+        obs = jax.eval_shape(lambda k, a: step(k, reset(k)[1], a), jax.random.key(0), action)[0]
     except (TypeError, AttributeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
             f"env_id = '{SOURCE}:{name}' does not run: Brax and JAX {jax.__version__} do not fit: {reason}"
         ) from error
+    if not isinstance(obs, jax.ShapeDtypeStruct):
+        raise ValueError(
+            f"env_id = '{SOURCE}:{name}' has observations of several parts; those of one array are supported"
+        )
     return size
 
 
