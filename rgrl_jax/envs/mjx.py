@@ -32,7 +32,7 @@ _AHEAD, _WORTH = (0.5, 0.5, 1.0, 0.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)  # of the st
 
 
 class State(NamedTuple):
-    """A body at rest between two actions. In all bodies here every joint has one position and one velocity.
+    """A body between two actions. In all bodies here every joint has one position and one velocity.
 
     Attributes:
       position: ``[Q]``.
@@ -154,8 +154,16 @@ TASKS: dict[str, Task] = {
 }
 
 
-def make(name: str, max_steps: int | None) -> EnvSpec:
-    """The environment of a name after the colon."""
+def make(name: str, max_steps: int | None = None) -> EnvSpec:
+    """Describes one of these environments; ``mjx:NAME`` is this.
+
+    Args:
+      name: one of `TASKS`.
+      max_steps: step limit; None for 1,000.
+
+    Raises:
+      ValueError: no such environment, or a package is not installed.
+    """
     if name not in TASKS:
         near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.3) or list(TASKS)
         names = ", ".join(f"{SOURCE}:{other}" for other in near)
@@ -224,7 +232,12 @@ def _simulation(body: Any, frames: int) -> Callable[[State, Array], State]:
 def _integrate(accelerate: Callable[[Array, Array, Array], Array], h: float, start: State) -> State:
     """One step of ``h`` seconds by the method of Runge and Kutta.
 
-    MJX's own has four copies of the program of a stage, and takes that much longer to compile.
+    MJX's own does the same, but holds four copies of the program of a stage and takes longer to compile.
+
+    Args:
+      accelerate: ``position [Q], velocity [Q], guess [Q] -> [Q]``.
+      h: length of the step.
+      start: where it begins; its acceleration is the guess at every stage, as in MuJoCo.
     """
 
     def stage(now: Any, factors: Array) -> tuple[Any, None]:
