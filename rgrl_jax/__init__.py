@@ -27,7 +27,7 @@ from rgrl_jax.envs import (
     spec_from_gymnasium,
     spec_from_gymnax,
 )
-from rgrl_jax.experiment.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal
+from rgrl_jax.experiment.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal, StopOnSignal
 from rgrl_jax.experiment.checkpoint import load_run
 from rgrl_jax.experiment.identity import IdentityCurve, identity_correlation, identity_curve
 from rgrl_jax.experiment.plotting import draw_band, plot_identity, plot_learning
@@ -88,6 +88,7 @@ __all__ = [
     "RGRLConfig",
     "Signals",
     "StopAtGoal",
+    "StopOnSignal",
     "TrainState",
     "UnitTeamConfig",
     "View",

@@ -278,7 +278,9 @@ def test_checkpoint_arguments(toy, tmp_path, name):
     ids=["width", "ensemble", "replay", "optimizer", "dedupe"],
 )
 def test_checkpoint_of_another_config(folder, field, value, there, here):
-    """The first array that differs is named by its path, with what it is in the file and what it should be."""
+    """Where a checkpoint does not hold its config: the first array that differs, with what it is and should be."""
+    for path in folder.rglob("_CHECKPOINT_METADATA"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"custom_metadata": {}}))
     edit(folder, lambda content: content["config"].update({field: value}))
     with pytest.raises(ValueError) as error:
         rgrl.load_run(folder)
@@ -376,12 +378,18 @@ def cut(paths):
 
 
 def test_damaged_description(folder):
-    """A checkpoint whose description of itself was cut short is an error that names it."""
+    """A checkpoint whose description of itself was cut short is passed over for the one before, with a warning."""
     step = folder / "checkpoints" / "4"
     cut([step / "default" / "_METADATA"])
-    with pytest.raises((ValueError, OSError)) as error:
+    with pytest.warns(UserWarning) as warned:
+        loaded = rgrl.load_run(folder)
+    assert str(warned[0].message).startswith(f"checkpoint {str(step)!r} is damaged: ")
+    assert str(warned[0].message).endswith("; taking checkpoint 3, the newest whole one, instead")
+    assert int(loaded.state.episode) == 3
+    cut([folder / "checkpoints" / "3" / "default" / "_METADATA"])
+    with pytest.raises(ValueError) as error:
         rgrl.load_run(folder)
-    assert str(step) in str(error.value)
+    says(error, step, folder / "checkpoints" / "3", f"no whole checkpoint is left in {str(folder)!r}")
 
 
 def test_damaged_arrays(folder):
@@ -390,11 +398,19 @@ def test_damaged_arrays(folder):
     All its files of numbers are cut, since which of them are superseded differs by run; and the threads left
     behind print to the same stream, so that the sentence need not begin a line.
     """
-    step = folder / "checkpoints" / "4"
+    step, kept = folder / "checkpoints" / "4", folder / "checkpoints" / "4.damaged"
     cut([path for path in step.rglob("d/*") if path.is_file()])
-    child = in_process("-m", "rgrl_jax", "evaluate", str(folder), "--episodes", "1")
-    assert (child.returncode, child.stdout) == (2, ""), child.stderr
-    assert f"error: checkpoint {str(step)!r} is damaged: " in child.stderr, child.stderr
+    size = sum(path.stat().st_size for path in step.rglob("d/*"))
+    child = in_process("-m", "rgrl_jax", "resume", str(folder), "--json")
+    assert child.returncode == 2 and "lacks chunk" in child.stderr, child.stderr  # not begun by the command
+    edit(folder, lambda content: content.update(chunk=1, early_stop=False, eval_episodes=1))
+    child = in_process("-m", "rgrl_jax", "resume", str(folder), "--json")
+    assert child.returncode == 0, child.stderr
+    assert f"warning: checkpoint {str(step)!r} is damaged: " in child.stderr, child.stderr
+    assert f"the damaged checkpoint is now {str(kept)!r}" in child.stderr
+    assert sum(path.stat().st_size for path in kept.rglob("d/*")) == size
+    assert (folder / "metrics.csv").read_bytes() == (logged()[0] / "metrics.csv").read_bytes()
+    assert_same(rgrl.load_run(folder).state, logged()[1])
 
 
 # The table.

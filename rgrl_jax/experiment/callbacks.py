@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as RichProgress
 
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import checkpoint, processes, programs
+from rgrl_jax.experiment import checkpoint, lock, processes, programs
 from rgrl_jax.experiment import folder as folders
 
 if TYPE_CHECKING:
@@ -121,15 +124,22 @@ class Checkpoint(Callback):
         """Writes config.json.
 
         Raises:
+          BlockingIOError: another process trains in the folder.
           FileExistsError: the folder holds checkpoints of another run, further on than this one.
+          ValueError: the folder holds checkpoints of another config; only ``episodes`` may differ.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.held = contextlib.ExitStack()
+        self.held.enter_context(lock.hold(self.folder))
         seeds, self.seen = run.state.episode.size, -1
         self.manager = checkpoint.open_manager(self.folder, keep=self.keep)
         newest = self.manager.latest_step()
         if newest is not None and newest > run.episode:
             raise FileExistsError(
                 f"{str(self.folder)!r} holds checkpoint {newest}, beyond episode {run.episode}; choose another folder"
+            )
+        if newest is not None and (changed := checkpoint.changes(self.manager, newest, run.config)):
+            raise ValueError(
+                f"{str(self.folder)!r} holds checkpoints of another config: {changed}; choose another folder"
             )
         key_impl = str(jax.random.key_impl(run.state.key))
         meta = self.meta | {"seeds": seeds, "batched": run.batched, "key_impl": key_impl}
@@ -147,16 +157,21 @@ class Checkpoint(Callback):
 
     def end(self, run: Run) -> None:
         """Saves the last state, unless the chunk that made it was not found good."""
-        if hasattr(self, "manager"):
-            if run.episode == self.seen:
-                self._save(run)
-            self.manager.close()
+        if not hasattr(self, "held"):
+            return
+        with self.held:
+            if hasattr(self, "manager"):
+                if run.episode == self.seen:
+                    self._save(run)
+                self.manager.close()
 
     def _save(self, run: Run) -> None:
-        if run.episode != self.saved:
-            checkpoint.save(self.manager, run.episode, run.state)
-            self.saved = run.episode
-            run.checkpoint = self._path(run.episode)
+        if run.episode == self.saved:
+            return
+        self.seen = -1  # what cannot be written now is not tried again at the end
+        checkpoint.save(self.manager, run.episode, run.state, run.config)
+        self.seen = self.saved = run.episode
+        run.checkpoint = self._path(run.episode)
 
     def _path(self, episode: int) -> Path:
         return self.folder / folders.CHECKPOINTS / str(episode)
@@ -167,8 +182,8 @@ class StopAtGoal(Callback):
 
     Their mean must do so with a standard error to spare, or else a lucky check would end many runs.
 
-    After every chunk the frozen agent plays ``num_episodes`` episodes without plan noise; none of their
-    steps is learnt from or counted.
+    After every chunk, and before the first of a run that goes on, the frozen agent plays ``num_episodes`` episodes
+    without plan noise; none of their steps is learnt from or counted.
 
     Args:
       goal: mean return to reach; None for the environment's, and never if it has none.
@@ -179,7 +194,7 @@ class StopAtGoal(Callback):
         self.goal, self.num_episodes = goal, num_episodes
 
     def begin(self, run: Run) -> None:
-        """Compiles the check."""
+        """Compiles the check; a run that goes on may have been killed before it was made."""
         default = make_spec(run.config.env_id, run.config.max_steps).goal
         self.wanted = default if self.goal is None else self.goal
 
@@ -187,6 +202,8 @@ class StopAtGoal(Callback):
             with run.clock("compile"):
                 key = programs.evaluation_keys(run.state)
                 self.evaluate = programs.make_evaluator(key, run.state, run.config, self.num_episodes)
+            if run.episode:
+                self.after_chunk(run)
 
     def after_chunk(self, run: Run) -> None:
         """Plays the noiseless episodes."""
@@ -196,3 +213,48 @@ class StopAtGoal(Callback):
         careful = returns.mean(axis=-1) - returns.std(axis=-1) / max(self.num_episodes - 1, 1) ** 0.5
         if np.min(careful) >= self.wanted:
             run.stopped = f"goal of {self.wanted:g} met over {self.num_episodes} noiseless episodes"
+
+
+class StopOnSignal(Callback):
+    """Ends the run after the chunk in which SIGTERM or Ctrl-C comes; a second one does at once what it usually does.
+
+    So nothing that was trained is lost, if there is also a `Checkpoint`. Several processes end after the same chunk.
+    Only the main thread of a process hears signals; in others this does nothing.
+
+    Args:
+      console: where to say that the signal was heard; standard error by default.
+
+    Attributes:
+      received: the signal, or 0.
+    """
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(stderr=True)
+        self.received = 0
+        self.usual: dict[int, Any] = {}
+
+    def begin(self, run: Run) -> None:
+        """Listens."""
+        self.run, self.received = run, 0
+        if threading.current_thread() is threading.main_thread():
+            self.usual = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def after_chunk(self, run: Run) -> None:
+        """Asks the other processes."""
+        if processes.several() and not run.stopped:
+            heard = int(-processes.least(-self.received))
+            run.stopped = signal.Signals(heard).name if heard else ""
+            self.received = heard
+
+    def end(self, run: Run) -> None:
+        """Listens no more."""
+        for number, usual in self.usual.items():
+            signal.signal(number, usual)
+        self.usual = {}
+
+    def _hear(self, number: int, frame: Any) -> None:
+        self.received = number
+        self.end(self.run)
+        if not processes.several():
+            self.run.stopped = signal.Signals(number).name
+        self.console.print(f"{signal.Signals(number).name}: ending after this chunk; once more ends at once")

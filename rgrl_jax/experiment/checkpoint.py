@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,30 +37,41 @@ def _flatten(state: PyTree) -> dict[str, jax.Array]:
     return {name: jax.random.key_data(x) if _is_key(x) else x for name, x in named.items() if x.size}
 
 
-def open_manager(folder: Path, *, keep: int = 2) -> ocp.CheckpointManager:
+def open_manager(folder: Path, *, keep: int = 2, create: bool = True) -> ocp.CheckpointManager:
     """The checkpoints of a run folder; the newest ``keep`` stay."""
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, enable_async_checkpointing=False)
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=create, enable_async_checkpointing=False)
     path = (folder / folders.CHECKPOINTS).absolute()
     return ocp.CheckpointManager(path, item_handlers=ocp.StandardCheckpointHandler(), options=options)
 
 
-def save(manager: ocp.CheckpointManager, episode: int, state: PyTree) -> None:
-    """Stores a state as checkpoint ``episode``."""
-    manager.save(episode, args=ocp.args.StandardSave(_flatten(state)))
+def save(manager: ocp.CheckpointManager, episode: int, state: PyTree, config: Any = None) -> None:
+    """Stores a state as checkpoint ``episode``, and beside it the config that it was trained with.
+
+    Raises:
+      OSError: it could not be written; the disk is full, for instance.
+    """
+    beside = None if config is None else {"config": folders.plain_config(config)}
+    try:
+        manager.save(episode, args=ocp.args.StandardSave(_flatten(state)), custom_metadata=beside)
+    except Exception as error:  # whatever the storage below orbax raises
+        path = Path(manager.directory) / str(episode)
+        raise OSError(f"checkpoint {str(path)!r} could not be written: {_reason(error)}; {folders.GO_ON}") from error
 
 
-def load_run(folder: str | Path) -> LoadedRun:
+def load_run(folder: str | Path, *, tell: Callable[[str], None] = warnings.warn) -> LoadedRun:
     """Reads a run folder back, with the newest whole checkpoint.
 
     Args:
       folder: as written by ``rgrl train`` or by `rgrl_jax.Checkpoint`.
+      tell: called with a sentence if a newer checkpoint is damaged; a warning by default.
 
     Returns:
       Config, state (leaves ``[seeds, ...]`` if the run has several seeds) and the rest of config.json.
 
     Raises:
       FileNotFoundError: no run folder, or no whole checkpoint in it.
-      ValueError: the folder was written by another version or its checkpoint fits another config.
+      PermissionError: a checkpoint may not be read.
+      ValueError: the folder was written by another version, its checkpoint is of another config, or all are damaged.
     """
     folder = Path(folder)
     config, meta = folders.read_config(folder)
@@ -67,7 +81,7 @@ def load_run(folder: str | Path) -> LoadedRun:
         like = jax.eval_shape(lambda k: jax.vmap(training.init, in_axes=(0, None))(k, config), keys)
     else:
         like = jax.eval_shape(lambda k: training.init(k[0], config), keys)
-    stored = _restore(folder, jax.eval_shape(_flatten, like))
+    stored = _restore(folder, jax.eval_shape(_flatten, like), config, tell)
 
     def fill(path: Any, spec: Any) -> jax.Array:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -78,24 +92,78 @@ def load_run(folder: str | Path) -> LoadedRun:
     return LoadedRun(config, jax.tree_util.tree_map_with_path(fill, like), meta)
 
 
-def _restore(folder: Path, wanted: dict[str, Any]) -> dict[str, jax.Array]:
+def changes(manager: ocp.CheckpointManager, step: int, config: Any) -> str:
+    """Which fields of a config are not those that checkpoint ``step`` was trained with; empty if none is known of."""
+    return folders.changes((manager.metadata(step).custom_metadata or {}).get("config", {}), config)
+
+
+def numbers(folder: Path) -> list[int]:
+    """Numbers of the checkpoints in a run folder, the newest first; those being written do not count."""
+    place = folder / folders.CHECKPOINTS
+    return sorted((int(x.name) for x in place.glob("*") if x.name.isdecimal() and x.is_dir()), reverse=True)
+
+
+def set_aside(folder: Path, episode: int) -> list[Path]:
+    """Renames checkpoints beyond an episode, which are damaged, so that the run can go on; their new names."""
+    moved = []
+    for step in numbers(folder):
+        if step > episode:
+            path = folder / folders.CHECKPOINTS / str(step)
+            names = (path.with_name(f"{step}.damaged{'-' * bool(i)}{i or ''}") for i in range(1_000_000))
+            moved.append(path.rename(next(name for name in names if not name.exists())))
+    return moved
+
+
+def _restore(folder: Path, wanted: dict[str, Any], config: Any, tell: Callable[[str], None]) -> dict[str, jax.Array]:
     """The arrays of the newest whole checkpoint, which must be those ``wanted``; on one device of this process."""
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here) for name, x in wanted.items()}
-    with open_manager(folder) as manager:
-        step = manager.latest_step()
-        if step is None:
-            raise FileNotFoundError(f"{str(folder)!r} holds no whole checkpoint")
-        path = folder / folders.CHECKPOINTS / str(step)
-        try:
-            found = dict(manager.item_metadata(step))
-            stored = None if _misfit(found, wanted) else manager.restore(step, args=ocp.args.StandardRestore(wanted))
-        except Exception as error:  # whatever the storage below orbax raises
-            reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
-            raise ValueError(f"checkpoint {str(path)!r} is damaged: {reason[0]}") from error
-    if stored is None:
-        raise ValueError(f"checkpoint {str(path)!r} is of another config or version: {_misfit(found, wanted)}")
-    return stored
+    steps, damaged = numbers(folder), ""
+    if not steps:
+        raise FileNotFoundError(f"{str(folder)!r} holds no whole checkpoint")
+    with open_manager(folder, create=False) as manager:
+        for step in steps:
+            path = folder / folders.CHECKPOINTS / str(step)
+            _check_open(path)
+            try:
+                misfit, stored = _read(manager, step, wanted, config)
+            except Exception as error:  # whatever the storage below orbax raises
+                damaged += f"checkpoint {str(path)!r} is damaged: {_reason(error)}; "
+                continue
+            if misfit:
+                raise ValueError(f"checkpoint {str(path)!r} is of another {misfit}")
+            if damaged:
+                tell(f"{damaged}taking checkpoint {step}, the newest whole one, instead")
+            return stored
+    raise ValueError(f"{damaged}no whole checkpoint is left in {str(folder)!r}")
+
+
+def _read(
+    manager: ocp.CheckpointManager, step: int, wanted: dict[str, Any], config: Any
+) -> tuple[str, dict[str, jax.Array]]:
+    """Why a checkpoint is not what is wanted, if so, and its arrays."""
+    changed, found = changes(manager, step, config), dict(manager.item_metadata(step))
+    if changed:
+        return f"config than config.json: {changed}; put that back, or train in another folder", {}
+    if misfit := _misfit(found, wanted):
+        return f"config or version: {misfit}", {}
+    return "", manager.restore(step, args=ocp.args.StandardRestore(wanted))
+
+
+def _check_open(path: Path) -> None:
+    """Makes sure that all files of a checkpoint may be read: one that may not be is not taken for a damaged one.
+
+    Raises:
+      PermissionError: one may not.
+    """
+    for file in (path, *path.rglob("*")):
+        if not os.access(file, os.R_OK):
+            raise PermissionError(f"checkpoint {str(path)!r} cannot be read: no permission for {str(file)!r}")
+
+
+def _reason(error: Exception) -> str:
+    """What an error says last, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def seed_keys(seed: int, seeds: int) -> jax.Array:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import json
 import re
+import signal
 import sys
+import threading
 import time
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -232,27 +235,57 @@ def keep_programs() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns 0, 2 for an error in what was asked, or 130 after Ctrl-C."""
+    """Runs one command; returns 0, 2 for an error in what was asked, 130 after Ctrl-C, or 143 after SIGTERM."""
     argv = list(sys.argv[1:] if argv is None else argv)
     start = time.perf_counter()
     keep_programs()
     try:
-        coordinator = _said(argv, "--coordinator", "")
-        if coordinator and argv[0] in ("train", "resume"):  # parsing makes environments, and thereby arrays
-            processes.join(coordinator, _said(argv, "--processes", "1"), _said(argv, "--process", "0"))
-        command = parse(argv)
-        answer = _dispatch(command, Console(stderr=command.json, quiet=not processes.is_first()), start)
-        if command.json and processes.is_first():
-            print(json.dumps(answer))
-        return 0
+        with _terminations():
+            return _answer(argv, start)
     except (ValueError, OSError, FloatingPointError) as error:
         if "--debug" in argv:
             raise
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"error: {error}")
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"error: {_sentence(error)}")
         return 2
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; go on with: rgrl resume RUN")
-        return 130
+    except KeyboardInterrupt as stop:
+        said = str(stop) or "interrupted; go on with: rgrl resume RUN"
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(said)
+        return 128 + (stop.number if isinstance(stop, jobs.Interrupted) else signal.SIGINT)
+
+
+def _answer(argv: list[str], start: float) -> int:
+    coordinator = _said(argv, "--coordinator", "")
+    if coordinator and argv[0] in ("train", "resume"):  # parsing makes environments, and thereby arrays
+        processes.join(coordinator, _said(argv, "--processes", "1"), _said(argv, "--process", "0"))
+    command = parse(argv)
+    answer = _dispatch(command, Console(stderr=command.json, quiet=not processes.is_first()), start)
+    if command.json and processes.is_first():
+        print(json.dumps(answer))
+    return 0
+
+
+@contextlib.contextmanager
+def _terminations() -> Iterator[None]:
+    """Has SIGTERM raise what Ctrl-C raises, so that it ends a command as properly."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise jobs.Interrupted(number, "SIGTERM: ended; go on with: rgrl resume RUN")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, usual)
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, and where, without numbers of the operating system."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{str(error.filename)!r}: {error.strerror}"
+    return str(error)
 
 
 def _dispatch(command: Any, console: Console, start: float) -> Any:

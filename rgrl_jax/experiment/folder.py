@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 import rgrl_jax
 from rgrl_jax.algos.base import algorithm_name, list_algorithms
 from rgrl_jax.algos.config import check_names, nearest
+from rgrl_jax.experiment.lock import LOCK
 from rgrl_jax.types import Metrics
 
 FORMAT_VERSION = 1
@@ -26,28 +29,69 @@ CONFIG, METRICS, SUMMARY, CURVE, IDENTITY, CHECKPOINTS = (
     "identity.png",
     "checkpoints",
 )
+GO_ON = "what was kept before is whole, and rgrl resume goes on from there once this is mended"
 COLUMNS = ("seed", *(field.name for field in dataclasses.fields(Metrics)))
+
+
+def check_place(folder: Path, *, overwrite: bool = False) -> None:
+    """Makes sure that `create` may have the place of a run folder.
+
+    What a run leaves that was killed before its config was written is as good as nothing.
+
+    Raises:
+      FileExistsError: there is something in it, or it is a file.
+    """
+    if not folder.exists() or (folder.is_dir() and overwrite):
+        return
+    left = {LOCK, f"{CONFIG}.tmp"}
+    if not folder.is_dir() or any(x.name not in left and not _is_unused(x) for x in folder.iterdir()):
+        raise FileExistsError(f"out = {str(folder)!r} exists and is not empty; choose another or add --overwrite")
+
+
+def _is_unused(path: Path) -> bool:
+    """Whether it is the place of checkpoints without any."""
+    return path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir())
 
 
 def create(folder: Path, *, overwrite: bool = False) -> None:
     """Makes an empty run folder; with ``overwrite`` the files of an earlier run go, and nothing else.
 
     Raises:
-      FileExistsError: there is something in it.
+      FileExistsError: see `check_place`.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        if not overwrite or not folder.is_dir():
-            raise FileExistsError(f"out = {str(folder)!r} exists and is not empty; choose another or add --overwrite")
-        for name in (CONFIG, METRICS, SUMMARY, CURVE, IDENTITY):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    check_place(folder, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG, METRICS, SUMMARY, CURVE, IDENTITY):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Names the file that cannot be written inside, and why.
+
+    Raises:
+      OSError: it could not; the disk is full, for instance.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"{str(path)!r} could not be written: {reason}; {GO_ON}") from error
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes beside the target and renames, so that a reader never sees half a file."""
+    """Writes beside the target and renames, so that nobody ever sees half a file, not after a power cut either."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Likewise any text."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    with writing(path), temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
 
 
@@ -58,9 +102,24 @@ def write_config(folder: Path, config: Any, meta: dict[str, Any]) -> None:
         "rgrl_jax": rgrl_jax.__version__,
         "algo": algorithm_name(config),
         **meta,
-        "config": {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)},
+        "config": plain_config(config),
     }
     write_json(folder / CONFIG, content)
+
+
+def plain_config(config: Any) -> dict[str, Any]:
+    """The fields of a config as JSON holds them."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def changes(before: dict[str, Any], config: Any) -> str:
+    """Which fields of a config are not what they were, in words; the number of episodes may change."""
+    now = plain_config(config)
+    return ", ".join(
+        f"{name} = {now[name]!r} (was {value!r})"
+        for name, value in before.items()
+        if name in now and name != "episodes" and now[name] != value
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -117,13 +176,15 @@ def append_metrics(folder: Path, metrics: Metrics, seed: int) -> None:
     """
     path = folder / METRICS
     fresh = not path.exists()
-    with path.open("a", newline="") as file:
+    with writing(path), path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if fresh:
             writer.writerow(COLUMNS)
         for j in range(metrics.episode.shape[1]):
             for i in range(metrics.episode.shape[0]):
                 writer.writerow([seed + i, *(np.asarray(x)[i, j].item() for x in dataclasses.astuple(metrics))])
+        file.flush()
+        os.fsync(file.fileno())  # a checkpoint must not outlive its rows in a power cut
 
 
 def read_metrics(folder: Path) -> Metrics:
@@ -158,9 +219,7 @@ def trim_metrics(folder: Path, episodes: int) -> None:
         return
     column = COLUMNS.index("episode")
     kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[column]) <= episodes]
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(lines[:1] + kept))
-    os.replace(temporary, path)
+    write_text(path, "".join(lines[:1] + kept))
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import time
 from importlib import metadata
 from pathlib import Path
@@ -17,13 +18,26 @@ from rich.console import Console
 import rgrl_jax
 from rgrl_jax.algos.base import algorithm_name
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import callbacks, checkpoint, identity, plotting, processes, programs, rendering
+from rgrl_jax.experiment import callbacks, checkpoint, identity, lock, plotting, processes, programs, rendering
 from rgrl_jax.experiment import folder as folders
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
 
 SIMULATORS = {"gymnasium": ["gymnasium"], "mjx": ["gymnasium", "mujoco", "mujoco-mjx"], "brax": ["brax"]}
 """Packages that decide what environments from elsewhere do."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the command.
+
+    Args:
+      number: of the signal.
+      message: what became of the run.
+    """
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.number = number
 
 
 class _Watcher(callbacks.Callback):
@@ -55,6 +69,8 @@ def train(
     Raises:
       ValueError: a setting is out of range.
       FileExistsError: the folder is not empty.
+      BlockingIOError: another process trains in it.
+      Interrupted: by SIGTERM or Ctrl-C.
     """
     for name in ("seeds", "chunk", "eval_episodes"):
         if options[name] < 1:
@@ -65,24 +81,65 @@ def train(
     devices = _count_devices(options["devices"])
     config.validate()
     programs.check_spread(config, options["seeds"] if options["seeds"] > 1 else None, devices)
-    processes.first_alone(lambda: folders.create(folder, overwrite=overwrite))
+    processes.first_alone(lambda: folders.check_place(folder, overwrite=overwrite))
+    with lock.hold(folder):
+        processes.first_alone(lambda: folders.create(folder, overwrite=overwrite))
+        return _begin(console, config, folder, options, start)
+
+
+def _begin(console: Console, config: Any, folder: Path, options: dict[str, Any], start: float) -> dict[str, Any]:
     key = checkpoint.seed_keys(options["seed"], options["seeds"])
     return _run(console, key, config, None, folder, options, start)
 
 
 def resume(console: Console, folder: Path, episodes: int | None, start: float) -> dict[str, Any]:
-    """Goes on from the last checkpoint to the planned, or the given, number of episodes."""
-    config, state, meta = checkpoint.load_run(folder)
+    """Goes on from the last checkpoint to the planned, or the given, number of episodes.
+
+    A run that was killed before its first checkpoint begins again; one that was killed after its last is evaluated.
+
+    Raises:
+      FileNotFoundError: not a run folder.
+      ValueError: nothing is left to do, or the folder was not made by `train`, or see `checkpoint.load_run`.
+      BlockingIOError: another process trains in it.
+      Interrupted: by SIGTERM or Ctrl-C.
+    """
+    _, meta = folders.read_config(folder)
+    absent = [name for name in ("preset", "chunk", "early_stop", "eval_episodes") if name not in meta]
+    if absent:
+        raise ValueError(
+            f"{str(folder / folders.CONFIG)!r} lacks {', '.join(absent)}: its run was not begun by rgrl train; go on "
+            f"with rgrl_jax.load_run and rgrl_jax.run"
+        )
+    with lock.hold(folder):
+        if not checkpoint.numbers(folder):
+            config, meta = folders.read_config(folder)
+            config = config if episodes is None else config.replace(episodes=episodes)
+            console.print("no checkpoint yet: beginning again at episode 0")
+            return _begin(console, config, folder, meta, start)
+        return _go_on(console, folder, episodes, start)
+
+
+def _go_on(console: Console, folder: Path, episodes: int | None, start: float) -> dict[str, Any]:
+    config, state, meta = _load(console, folder)
     if episodes is not None:
         config = config.replace(episodes=episodes)
     summary = folders.read_summary(folder)
     if summary.get("stopped"):  # the goal was met, and yet more is wanted
         meta["early_stop"] = False
     done = int(np.max(state.episode))
-    if done >= config.episodes:
+    if done > config.episodes or summary.get("episodes") == done == config.episodes:
         raise ValueError(f"episodes = {config.episodes} must be more than the {done} already trained")
+    if processes.is_first():
+        for path in checkpoint.set_aside(folder, done):
+            console.print(f"the damaged checkpoint is now {str(path)!r}", soft_wrap=True)
     console.print(f"resuming at episode {done}")
     return _run(console, None, config, state, folder, meta, start)
+
+
+def _load(console: Console, folder: Path) -> checkpoint.LoadedRun:
+    return checkpoint.load_run(
+        folder, tell=lambda said: console.print(f"warning: {said}", soft_wrap=True, markup=False)
+    )
 
 
 def _run(
@@ -94,22 +151,52 @@ def _run(
     options: dict[str, Any],
     start: float,
 ) -> dict[str, Any]:
+    """Trains what is left to train; the curve, the last evaluation and the summary follow."""
     meta = {name: options[name] for name in ("preset", "seed", "chunk", "early_stop", "eval_episodes")}
     meta |= {"devices": options.get("devices", "1"), "seed_batch": options.get("seed_batch", 0)}
-    watcher = _Watcher()
-    calls = [
-        watcher,
-        callbacks.Progress(console if console.stderr else Console(stderr=True)),
-        callbacks.CSVLog(folder, options["seed"]),
-        callbacks.Checkpoint(folder, meta=meta),
-        *([callbacks.StopAtGoal()] if options["early_stop"] else []),
-    ]
     several = f" x {options['seeds']} seeds" if options["seeds"] > 1 else ""
     console.print(f"{config.describe()}{several}", highlight=False, soft_wrap=True)
     console.print(f"on {_device()}, into {folder}", highlight=False, soft_wrap=True)
+    stopped, seconds = "", {"compile": 0.0, "train": 0.0, "callbacks": 0.0}
+    if state is None or int(np.max(state.episode)) < config.episodes:
+        status = _train(console, key, config, state, folder, meta)
+        state, stopped, seconds = status.state, status.stopped, status.seconds
+    return _sum_up(console, config, state, folder, options, stopped, seconds, start)
+
+
+def _train(console: Console, key: Any, config: Any, state: Any, folder: Path, meta: dict[str, Any]) -> Any:
+    """The run with its callbacks, at its end."""
+    to_people = console if console.stderr else Console(stderr=True, quiet=console.quiet)
+    watcher, listener = _Watcher(), callbacks.StopOnSignal(to_people)
+    calls = [
+        watcher,
+        listener,
+        callbacks.Progress(to_people),
+        callbacks.CSVLog(folder, meta["seed"]),
+        callbacks.Checkpoint(folder, meta=meta),
+        *([callbacks.StopAtGoal()] if meta["early_stop"] else []),
+    ]
     several_at_once = {"devices": _count_devices(meta["devices"]), "seed_batch": meta["seed_batch"]}
-    state, _ = run(key, config, state=state, chunk=options["chunk"], callbacks=calls, **several_at_once)
-    status = watcher.run
+    run(key, config, state=state, chunk=meta["chunk"], callbacks=calls, **several_at_once)
+    if listener.received:
+        name, episode = signal.Signals(listener.received).name, watcher.run.episode
+        kept = (
+            f"kept up to episode {episode} of {config.episodes}" if episode else "before the first chunk was trained"
+        )
+        raise Interrupted(listener.received, f"{name}: ended, {kept}; go on with: rgrl resume {folder}")
+    return watcher.run
+
+
+def _sum_up(
+    console: Console,
+    config: Any,
+    state: Any,
+    folder: Path,
+    options: dict[str, Any],
+    stopped: str,
+    spent: dict[str, float],
+    start: float,
+) -> dict[str, Any]:
     spec = make_spec(config.env_id, config.max_steps)
     title = f"{config.env_id}, {options['preset']}"
     if processes.is_first():
@@ -118,8 +205,8 @@ def _run(
     key = programs.evaluation_keys(state)
     returns, compiling, playing = _evaluate(key, state, config, options["eval_episodes"])
     seconds = {
-        "compile": status.seconds["compile"] + compiling,
-        "train": status.seconds["train"] + status.seconds["callbacks"],
+        "compile": spent["compile"] + compiling,
+        "train": spent["train"] + spent["callbacks"],
         "evaluate": playing,
         "total": time.perf_counter() - start,
     }
@@ -129,10 +216,10 @@ def _run(
         "preset": options["preset"],
         "seed": options["seed"],
         "seeds": options["seeds"],
-        "episodes": status.episode,
+        "episodes": int(np.max(processes.fetch(state.episode))),
         "env_steps": int(np.sum(processes.fetch(state.env_steps))),
         "goal": spec.goal,
-        "stopped": status.stopped,
+        "stopped": stopped,
         "evaluation": _scores(returns),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "device": _device(),
@@ -170,7 +257,7 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands:
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
     _check_seed(seed)
-    config, state, meta = run = checkpoint.load_run(folder)
+    config, state, meta = run = _load(console, folder)
     if commands:
         identity.check_commands(config, commands)
     key = jax.random.key(seed)
@@ -261,7 +348,7 @@ def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: i
     if frames < 1:
         raise ValueError(f"frames = {frames} must be at least 1")
     _check_seed(seed)
-    config, state, meta = checkpoint.load_run(folder)
+    config, state, meta = _load(console, folder)
     if meta["seeds"] > 1:
         state = jax.tree.map(lambda x: x[0], state)
     out = out or folder / "watch.gif"

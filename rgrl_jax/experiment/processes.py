@@ -45,6 +45,11 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def several() -> bool:
+    """Whether there are others."""
+    return jax.process_count() > 1
+
+
 def first_alone(action: Callable[[], None]) -> None:
     """Has the first process do something with files while the others wait; its failure is that of all.
 

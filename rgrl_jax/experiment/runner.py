@@ -83,7 +83,8 @@ def run(
       seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
 
     Returns:
-      The last state, and `Metrics` of what was trained now as NumPy arrays ``[episodes]`` or ``[N, episodes]``.
+      The last state, and `Metrics` of what was trained now as NumPy arrays ``[episodes]`` or ``[N, episodes]``; of
+      no episodes if a callback ended the run before the first.
 
     Raises:
       ValueError: a field of the config or an argument is out of range.
@@ -109,6 +110,7 @@ def run(
             if length not in programs:
                 with status.clock("compile"):
                     programs[length] = make_trainer(status.state, status.config, length, seed_batch)
+                continue  # a signal may have come meanwhile
             with status.clock("train"):
                 history.append(_advance(status, programs[length]))
             with status.clock("callbacks"):
@@ -117,6 +119,8 @@ def run(
     finally:
         for callback in callbacks:
             callback.end(status)
+    if not history:
+        history = [Metrics(*(np.zeros((status.state.episode.size, 0)) for _ in dataclasses.fields(Metrics)))]
     metrics = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *history)
     return status.state, metrics if status.batched else jax.tree.map(lambda x: x[0], metrics)
 

@@ -1,0 +1,475 @@
+"""Runs that are killed, told to end, starved of disk or spoilt: nothing is lost, and all is told in one sentence."""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+from tiny import TOY, ToyConfig, assert_same, says
+
+import rgrl_jax as rgrl
+from rgrl_jax.algos import base
+from rgrl_jax.experiment import callbacks, checkpoint, cli, jobs, lock
+from rgrl_jax.experiment import folder as folders
+
+KEY = jax.random.key(0)
+QUIET = Console(quiet=True)
+OPTIONS = {
+    "preset": "none",
+    "seed": 0,
+    "seeds": 1,
+    "devices": "1",
+    "seed_batch": 0,
+    "chunk": 1,
+    "early_stop": False,
+    "eval_episodes": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _toy(monkeypatch):
+    """Registers the toy algorithm, which compiles at once."""
+    monkeypatch.setitem(base._ALGORITHMS, ToyConfig, TOY)
+
+
+def train(place, config=None, **options):
+    """What ``rgrl train`` does, with the toy algorithm."""
+    config = ToyConfig() if config is None else config
+    return jobs.train(QUIET, config, place, OPTIONS | options, overwrite=False, start=0.0)
+
+
+def resume(place, episodes=None, console=QUIET):
+    """What ``rgrl resume`` does."""
+    return jobs.resume(console, place, episodes, 0.0)
+
+
+def assert_whole(place, config=None):
+    """The folder is that of a run that nothing happened to."""
+    state, metrics = rgrl.run(KEY, ToyConfig() if config is None else config)
+    assert_same(rgrl.load_run(place).state, state)
+    back = folders.read_metrics(place)
+    for name in rgrl.Metrics.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(back, name)[0], getattr(metrics, name), err_msg=name)
+    assert folders.read_summary(place)["episodes"] == int(state.episode)
+    assert not (place / lock.LOCK).exists()
+
+
+class At(rgrl.Callback):
+    """Does something after a given episode."""
+
+    def __init__(self, episode, act):
+        self.episode, self.act = episode, act
+
+    def after_chunk(self, run):
+        """Does it."""
+        if run.episode == self.episode:
+            self.act()
+
+
+# Kills.
+
+PROGRAM = ["ScalarRegression", "--algo", "backprop", "--no-early-stop", "--eval-episodes", "2", "--chunk", "2"]
+
+
+def start(place, cache, episodes):
+    """A real ``rgrl train``, or ``rgrl resume`` if there is something to go on from."""
+    words = ["train", *PROGRAM, "--episodes", str(episodes), "--out", str(place)]
+    if (place / "config.json").exists():
+        words = ["resume", str(place)]
+    paths = [str(Path(rgrl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    kept = {
+        "JAX_ENABLE_COMPILATION_CACHE": "True",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-m", "rgrl_jax", *words], env=os.environ | kept, **pipes)
+
+
+def stage(place):
+    """How far a run is, as its folder tells."""
+    if (place / "curve.png").exists():
+        return "evaluating"
+    if list(place.glob("checkpoints/*.orbax-checkpoint-tmp*")):
+        return "writing a checkpoint"
+    if checkpoint.numbers(place):
+        return "training"
+    return "before a checkpoint" if (place / "config.json").exists() else "starting"
+
+
+def wait_for(place, child, wanted):
+    """Looks at a folder until its run is that far; whether it came to that before the process ended."""
+    end = time.monotonic() + 300
+    while child.poll() is None and time.monotonic() < end:
+        if stage(place) == wanted:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def assert_equal_runs(one, other):
+    """Equal tables, configs, returns of the evaluation and weights, to the last bit."""
+    for name in ("metrics.csv", "config.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert folders.read_summary(one)["evaluation"] == folders.read_summary(other)["evaluation"]
+    assert_same(rgrl.load_run(one).state, rgrl.load_run(other).state)
+    assert {path.name for path in one.iterdir()} == {path.name for path in other.iterdir()}
+
+
+def finish(child):
+    """Waits for a process and makes sure that it came to its end."""
+    _, err = child.communicate(timeout=300)
+    assert child.returncode == 0, err
+    return err
+
+
+def test_killed_at_every_stage(tmp_path):
+    """One run, killed before its first checkpoint, told to end, killed in a checkpoint and before its summary."""
+    whole, place, cache = tmp_path / "whole", tmp_path / "run", tmp_path / "cache"
+    config = rgrl.preset("ScalarRegression", algo="backprop", episodes=20)
+    options = {"preset": "tuned", "chunk": 2}
+    jobs.train(QUIET, config, whole, OPTIONS | options, overwrite=False, start=0.0)
+    stages = ("before a checkpoint", "training", "writing a checkpoint", "evaluating")
+    for wanted in stages:
+        child = start(place, cache, 20)
+        assert wait_for(place, child, wanted), child.communicate()[1]
+        if wanted != "training":
+            child.kill()
+            child.wait()
+            continue
+        with pytest.raises(BlockingIOError) as error:
+            resume(place)
+        says(error, place, f"process {child.pid}", "wait until it ends")
+        child.terminate()
+        _, err = child.communicate(timeout=300)
+        assert child.returncode == 128 + signal.SIGTERM, err
+        done = checkpoint.numbers(place)[0]
+        assert f"SIGTERM: ended, kept up to episode {done} of 20; go on with: rgrl resume {place}\n" in err
+    finish(start(place, cache, 20))
+    assert_equal_runs(place, whole)
+
+
+@pytest.mark.slow
+def test_fifty_kills(tmp_path):
+    """Processes killed at 50 moments, drawn over the whole of a run; every one ends as if nothing had happened."""
+    episodes, kills, runs, stages, draw = 60, 50, 0, Counter(), np.random.default_rng(0)
+    whole, cache = tmp_path / "whole", tmp_path / "cache"
+    finish(start(whole, cache, episodes))
+    begun = time.monotonic()
+    finish(start(tmp_path / "again", cache, episodes))
+    duration = time.monotonic() - begun
+    assert_equal_runs(tmp_path / "again", whole)
+    while sum(stages.values()) < kills:
+        place = tmp_path / str(runs)
+        child = start(place, cache, episodes)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.communicate(timeout=draw.uniform(0.0, duration))
+        if child.poll() is None:
+            child.kill()
+            child.communicate()
+            stages[stage(place)] += 1
+            continue
+        assert child.returncode == 0
+        assert_equal_runs(place, whole)
+        runs += 1
+    place = tmp_path / str(runs)
+    err = finish(start(place, cache, episodes))
+    assert_equal_runs(place, whole)
+    print(f"{kills} kills in {runs + 1} runs of {duration:.1f} s: {dict(stages)}; the last said:\n{err[-300:]}")
+
+
+# Signals.
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_signal_saves_and_ends(tmp_path, monkeypatch, capsys, name):
+    """The chunk in which a signal comes is finished and kept; the sentence says how to go on, which then is exact."""
+    number = signal.Signals[name]
+    listen = callbacks.StopOnSignal.after_chunk
+
+    def interrupted(self, run):
+        listen(self, run)
+        if run.episode == 3:
+            signal.raise_signal(number)
+
+    usual = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
+    monkeypatch.setattr(cli, "_dispatch", lambda *_: train(tmp_path / "run"))
+    with monkeypatch.context() as patch:
+        patch.setattr(callbacks.StopOnSignal, "after_chunk", interrupted)
+        assert cli.main(["list"]) == 128 + number
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == f"{name}: ended, kept up to episode 3 of 6; go on with: rgrl resume {tmp_path / 'run'}"
+    assert [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)] == usual
+    assert checkpoint.numbers(tmp_path / "run")[0] == 3
+    assert not folders.read_summary(tmp_path / "run")
+    assert resume(tmp_path / "run")["episodes"] == 6
+    assert_whole(tmp_path / "run")
+
+
+def test_second_signal_ends_at_once(tmp_path):
+    """It does what it would have done without the callback; the chunk before is kept."""
+
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    calls = [rgrl.StopOnSignal(QUIET), At(3, twice), rgrl.Checkpoint(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        rgrl.run(KEY, ToyConfig(), callbacks=calls)
+    assert checkpoint.numbers(tmp_path)[0] == 2
+
+
+def test_signal_before_anything_was_trained(tmp_path):
+    """While the first program compiles: no chunk is trained, and the run can still be begun again."""
+
+    class Early(rgrl.Callback):
+        def begin(self, run):
+            signal.raise_signal(signal.SIGTERM)
+
+    listener = rgrl.StopOnSignal(QUIET)
+    state, metrics = rgrl.run(KEY, ToyConfig(), callbacks=[listener, Early(), rgrl.Checkpoint(tmp_path)])
+    assert (int(state.episode), metrics.episode.shape, listener.received) == (0, (0,), signal.SIGTERM)
+    assert not checkpoint.numbers(tmp_path)
+
+
+def test_signal_outside_of_training(monkeypatch, capsys):
+    """SIGTERM ends every command with a sentence and 143, and then does what it did before."""
+    usual = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(cli, "_dispatch", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert cli.main(["list"]) == 143
+    assert capsys.readouterr().err == "SIGTERM: ended; go on with: rgrl resume RUN\n"
+    assert signal.getsignal(signal.SIGTERM) == usual
+
+
+# What resume makes of a folder.
+
+
+def test_resume_before_the_first_checkpoint(tmp_path):
+    """A run that was killed while it compiled begins again, with its own seed."""
+    place = tmp_path / "run"
+    with pytest.raises(RuntimeError), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks.CSVLog, "after_chunk", lambda *_: (_ for _ in ()).throw(RuntimeError("killed")))
+        train(place, seed=7)
+    assert not checkpoint.numbers(place)
+    resume(place)
+    state, _ = rgrl.run(jax.random.key(7), ToyConfig())
+    assert_same(rgrl.load_run(place).state, state)
+
+
+def test_resume_after_the_last_checkpoint(tmp_path):
+    """A run that was killed in its last evaluation gets its curve and its summary, and no more training."""
+    answer = train(tmp_path / "run")
+    for name in ("summary.json", "curve.png"):
+        (tmp_path / "run" / name).unlink()
+    later = resume(tmp_path / "run")
+    assert (later["episodes"], later["evaluation"]) == (6, answer["evaluation"])
+    assert_whole(tmp_path / "run")
+    with pytest.raises(ValueError) as error:
+        resume(tmp_path / "run")
+    says(error, "episodes = 6", "6 already trained")
+
+
+def test_resume_between_a_checkpoint_and_the_goal(tmp_path):
+    """A run that was killed before it saw that its goal was met sees it when it goes on, and trains no more."""
+    config, place = ToyConfig(gain=0.3), tmp_path / "run"
+    whole = train(tmp_path / "whole", config, early_stop=True)
+    assert whole["stopped"] and 1 < whole["episodes"] < 6
+    with pytest.raises(RuntimeError), pytest.MonkeyPatch.context() as patch:
+        goal = callbacks.StopAtGoal.after_chunk
+        act = At(whole["episodes"], lambda: (_ for _ in ()).throw(RuntimeError("killed"))).after_chunk
+        patch.setattr(callbacks.StopAtGoal, "after_chunk", lambda self, run: (act(run), goal(self, run)))
+        train(place, config, early_stop=True)
+    assert checkpoint.numbers(place)[0] == whole["episodes"]
+    later = resume(place)
+    for name in ("stopped", "episodes", "evaluation"):
+        assert later[name] == whole[name]
+    assert (place / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
+
+
+def test_train_where_a_run_was_killed_at_once(tmp_path):
+    """What is left from before the config was written is no obstacle."""
+    place = tmp_path / "run"
+    (place / "checkpoints").mkdir(parents=True)
+    for name in (lock.LOCK, "config.json.tmp"):
+        (place / name).write_text("{")
+    assert train(place)["episodes"] == 6
+    assert_whole(place)
+
+
+def test_resume_of_a_run_from_python(tmp_path):
+    """A folder of `Checkpoint` alone does not say how its run was called; the sentence says how to go on."""
+    rgrl.run(KEY, ToyConfig(episodes=2), callbacks=[rgrl.Checkpoint(tmp_path)])
+    with pytest.raises(ValueError) as error:
+        resume(tmp_path, 6)
+    says(error, tmp_path / "config.json", "chunk", "rgrl_jax.load_run")
+
+
+# Two at once.
+
+HOLDER = """
+import fcntl, json, os, platform, sys
+file = open(sys.argv[1], "a+")
+fcntl.flock(file, fcntl.LOCK_EX)
+file.write(json.dumps({"pid": os.getpid(), "host": platform.node(), "mark": "other"}))
+file.flush()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A trained folder that another process holds, and that process."""
+    train(tmp_path / "run", ToyConfig(episodes=3))
+    words = [sys.executable, "-c", HOLDER, str(tmp_path / "run" / lock.LOCK)]
+    child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "held\n"
+    yield tmp_path / "run", child
+    child.kill()
+    child.communicate()
+
+
+def test_folder_in_use(held):
+    """Nobody else trains there, by whichever way, nor replaces the run; it can still be looked at."""
+    place, child = held
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    _, state, _ = rgrl.load_run(place)
+    longer = ToyConfig(episodes=5)
+    for act in (
+        lambda: resume(place, 5),
+        lambda: jobs.train(QUIET, longer, place, OPTIONS, overwrite=True, start=0.0),
+        lambda: rgrl.run(None, longer, state=state, callbacks=[rgrl.CSVLog(place), rgrl.Checkpoint(place)]),
+    ):
+        with pytest.raises(BlockingIOError) as error:
+            act()
+        says(error, repr(str(place)), f"in use by process {child.pid} on {os.uname().nodename}")
+    assert jobs.evaluate(QUIET, place, 2, 0)["trained_episodes"] == 3
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+
+def test_lock_of_a_dead_process(held):
+    """It is in nobody's way, even though its file is still there."""
+    place, child = held
+    child.kill()
+    child.wait()
+    assert (place / lock.LOCK).exists()
+    assert resume(place, 5)["episodes"] == 5
+    assert not (place / lock.LOCK).exists()
+
+
+def test_lock_is_let_go_of(tmp_path):
+    """After a run, an error and a refusal; a process may hold a folder again inside, and nobody sees it end there."""
+    with lock.hold(tmp_path):
+        with lock.hold(tmp_path):
+            pass
+        assert json.loads((tmp_path / lock.LOCK).read_text())["pid"] == os.getpid()
+        assert rgrl.run(KEY, ToyConfig(), callbacks=[rgrl.Checkpoint(tmp_path / "x")])
+        with pytest.raises(FileExistsError):
+            rgrl.run(KEY, ToyConfig(episodes=2), callbacks=[rgrl.Checkpoint(tmp_path / "x")])
+    assert [path.name for path in tmp_path.rglob(lock.LOCK)] == []
+
+
+# No room.
+
+
+@contextlib.contextmanager
+def no_file_over(size):
+    """Every file that grows over so many bytes cannot be written, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_no_room_for_a_checkpoint(tmp_path):
+    """The sentence names the checkpoint; the one before is whole, and the run goes on from there."""
+    place = tmp_path / "run"
+    train(place, ToyConfig(episodes=3))
+    with no_file_over(300), pytest.raises(OSError) as error:  # the table has more, but nothing is added to it
+        rgrl.run(None, ToyConfig(), state=rgrl.load_run(place).state, callbacks=[rgrl.Checkpoint(place)])
+    assert str(place / "checkpoints" / "4") in str(error.value) or str(place / "config.json") in str(error.value)
+    says(error, "could not be written: ", "rgrl resume")
+    assert resume(place, 6)["episodes"] == 6
+    assert_whole(place)
+
+
+def test_no_room_for_the_table(tmp_path):
+    """Nothing is kept that has no row; the sentence names the file."""
+    place = tmp_path / "run"
+    train(place, ToyConfig(episodes=3))
+    table = place / "metrics.csv"
+    kept = table.read_text()
+    trim = folders.trim_metrics
+    with pytest.raises(OSError) as error, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folders, "trim_metrics", lambda *_: (table.unlink(), table.symlink_to("/dev/full")))
+        resume(place, 6)
+    says(error, f"{str(table)!r} could not be written: No space left on device", "rgrl resume")
+    assert folders.trim_metrics is trim and checkpoint.numbers(place)[0] == 3
+    table.unlink()
+    table.write_text(kept)
+    assert resume(place, 6)["episodes"] == 6
+    assert_whole(place)
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json"])
+def test_no_room_for_a_description(tmp_path, name):
+    """Half of it is never seen: what was there before stays."""
+    place = tmp_path / "run"
+    train(place, ToyConfig(episodes=3))
+    before = (place / name).read_bytes()
+    with no_file_over(10), pytest.raises(OSError) as error:
+        folders.write_json(place / name, {"a": "long text"})
+    says(error, f"{str(place / name)!r} could not be written: File too large")
+    assert (place / name).read_bytes() == before
+
+
+# Spoilt folders.
+
+
+def test_no_permission(tmp_path, monkeypatch):
+    """A checkpoint that may not be read is not taken for a damaged one: the older one would lose what it holds."""
+    train(tmp_path / "run")
+    monkeypatch.setattr(os, "access", lambda path, mode: "manifest" not in str(path))
+    with pytest.raises(PermissionError) as error:
+        resume(tmp_path / "run", 9)
+    says(error, tmp_path / "run" / "checkpoints" / "6", "no permission", "manifest.ocdbt")
+
+
+def test_config_changed_by_hand(tmp_path):
+    """Every field that is not what the checkpoint was trained with is named; the number of episodes is free."""
+    train(tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    content["config"] |= {"rate": 0.5, "rows": 4, "episodes": 9}
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError) as error:
+        resume(tmp_path / "run")
+    says(error, tmp_path / "run" / "checkpoints" / "6", "rate = 0.5 (was 0.25), rows = 4 (was 8)", "put that back")
+    assert "episodes" not in str(error.value)
+    path.write_text(path.read_text().replace('"rate": 0.5', '"rate": 0.25').replace('"rows": 4', '"rows": 8'))
+    assert resume(tmp_path / "run")["episodes"] == 9
+
+
+def test_another_config_from_python(tmp_path):
+    """A folder holds one run: going on there with other settings is refused before anything is overwritten."""
+    state, _ = rgrl.run(KEY, ToyConfig(episodes=3), callbacks=[rgrl.Checkpoint(tmp_path)])
+    before = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(ValueError) as error:
+        rgrl.run(None, ToyConfig(rate=0.5), state=state, callbacks=[rgrl.Checkpoint(tmp_path)])
+    says(error, repr(str(tmp_path)), "rate = 0.5 (was 0.25)", "another folder")
+    assert (tmp_path / "config.json").read_bytes() == before
+    rgrl.run(None, ToyConfig(rate=np.float32(0.25)), state=state, callbacks=[rgrl.Checkpoint(tmp_path)])
+    assert int(rgrl.load_run(tmp_path).state.episode) == 6
