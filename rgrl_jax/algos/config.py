@@ -158,7 +158,7 @@ def _check_field(name: str, value: Any, rule: Any) -> None:
             return
         low, high = rule["low"], rule["high"]
         entries = np.asarray(value)
-        if entries.dtype.kind not in "iuf":
+        if entries.dtype.kind not in "iuf" or not entries.size or isinstance(value, (list, tuple)):
             raise ValueError(f"{name} = {value!r} must be a number")
         if not (np.isfinite(entries).all() and (entries >= low).all() and (entries <= high).all()):
             allowed = f"at least {low:g}" if math.isinf(high) else f"in {low:g}..{high:g}"
