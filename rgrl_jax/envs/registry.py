@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 
+from rgrl_jax.envs.check import check_spec
 from rgrl_jax.envs.spec import EnvSpec, repeat_actions
 
 MakeSpec = Callable[[int | None], EnvSpec]
@@ -70,7 +71,8 @@ def make_spec(env_id: str, max_steps: int | None = None, action_repeat: int = 1)
       action_repeat: see `repeat_actions`.
 
     Raises:
-      ValueError: no such environment, see `check_env`, or it cannot be made.
+      ValueError: no such environment, see `check_env`, or it cannot be made, or see `check.check_spec`.
+      TypeError: see `check.check_spec`.
     """
     check_env(env_id)
     return _cached_spec(env_id, max_steps, action_repeat)
@@ -81,4 +83,5 @@ def _cached_spec(env_id: str, max_steps: int | None, action_repeat: int) -> EnvS
     with jax.ensure_compile_time_eval():  # no tracer may stay in the cache
         source, _, name = env_id.partition(":")
         spec = _ENVS[env_id](max_steps) if env_id in _ENVS else _SOURCES[source](name, max_steps)
+    check_spec(spec, env_id)
     return spec if action_repeat == 1 else repeat_actions(spec, action_repeat)

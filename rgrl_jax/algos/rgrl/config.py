@@ -286,7 +286,10 @@ class RGRLConfig(struct.PyTreeNode):
             raise ValueError(f"plan_elites = {self.plan_elites} must be at most plan_samples = {self.plan_samples}")
         if self.replan_every > self.horizon:
             raise ValueError(f"replan_every = {self.replan_every} must be at most horizon = {self.horizon}")
-        discrete = isinstance(self.spec.action, Discrete)
+        action = self.spec.action
+        discrete = isinstance(action, Discrete)
+        if not discrete and not np.isfinite([action.low, action.high]).all():
+            raise ValueError(f"env_id = {self.env_id!r} has actions without bounds, which plans are scaled to")
         for name, usual in (("squash", "tanh"), ("plan_judged", "relaxed")):
             value = getattr(self, name)
             if value != usual and not discrete:
