@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import os
 from unittest import mock
 
 import hypothesis
@@ -22,6 +23,10 @@ from rgrl_jax.envs import registry
 ALGORITHMS = list(list_algorithms())
 ENVS = [name for name in rgrl.list_envs() if ":" not in name]
 MODELS = rgrl.list_models()
+
+
+MANY = int(os.environ.get("RGRL_EXAMPLES", "40"))
+"""Examples of each slow test."""
 
 
 def fuzz(examples):
@@ -226,25 +231,25 @@ def fitting(draw, name, changes):
 
 
 def assert_trains(config):
-    """Two episodes and a noiseless one after them: every number that is told is finite."""
+    """Two episodes: every number that is told of them is finite."""
     jax.clear_caches()  # every config is a program of its own
     state, metrics = jax.jit(rgrl.train)(jax.random.key(0), config)
     assert int(state.episode) >= config.episodes
-    for leaf in jax.tree.leaves((metrics, rgrl.evaluate(jax.random.key(1), state, config, 1))):
+    for leaf in jax.tree.leaves(metrics):
         assert np.isfinite(leaf).all(), (metrics, config)
 
 
-@pytest.mark.parametrize("name", ["rgrl", "map_prop", "udrlpg", "neuron_ddpg"])
+@pytest.mark.parametrize("name", ["rgrl", "map_prop"])
 @fuzz(1)
 @given(data=st.data())
 def test_what_is_not_refused_trains(name, data):
-    """A config with many fields changed at once, of one algorithm of each kind."""
+    """A config with many fields changed at once."""
     assert_trains(fitting(data.draw, name, 12))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALGORITHMS)
-@fuzz(40)
+@fuzz(MANY)
 @given(data=st.data())
 def test_what_is_not_refused_trains_at_length(name, data):
     """Many of them, of every algorithm."""
@@ -424,7 +429,7 @@ def test_a_good_environment_is_let_in(spec):
         assert "weights per member" in str(config.describe())
 
 
-@fuzz(2)
+@fuzz(1)
 @given(spec=specs())
 def test_a_good_environment_is_trained_in(spec):
     """By reinforce, which compiles fastest and takes any actions."""
@@ -433,7 +438,7 @@ def test_a_good_environment_is_trained_in(spec):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["rgrl", "reinforce", "map_prop", "udrlpg", "gogepo", "ddpg", "neuron_ddpg"])
-@fuzz(25)
+@fuzz(MANY)
 @given(spec=specs())
 def test_a_good_environment_is_trained_in_at_length(name, spec):
     """Many of them, by algorithms of every kind."""
