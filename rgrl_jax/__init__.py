@@ -27,7 +27,15 @@ from rgrl_jax.envs import (
     spec_from_gymnasium,
     spec_from_gymnax,
 )
-from rgrl_jax.experiment.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal, StopOnSignal
+from rgrl_jax.experiment.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLog,
+    Progress,
+    StopAtGoal,
+    StopOnSignal,
+    TensorBoard,
+)
 from rgrl_jax.experiment.checkpoint import load_run
 from rgrl_jax.experiment.identity import IdentityCurve, identity_correlation, identity_curve
 from rgrl_jax.experiment.plotting import draw_band, plot_identity, plot_learning
@@ -89,6 +97,7 @@ __all__ = [
     "Signals",
     "StopAtGoal",
     "StopOnSignal",
+    "TensorBoard",
     "TrainState",
     "UnitTeamConfig",
     "View",

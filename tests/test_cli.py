@@ -226,6 +226,7 @@ def test_default_folder(monkeypatch):
         "chunk": 2,
         "early_stop": False,
         "eval_episodes": 5,
+        "tensorboard": False,
     }
     assert more["overwrite"] is True
 
@@ -688,6 +689,7 @@ def test_help_shows_every_setting(rgrl_command):
         "early_stop",
         "eval_episodes",
         "chunk",
+        "tensorboard",
         "json",
     }
     for name in fields | options:

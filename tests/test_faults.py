@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -477,3 +478,77 @@ def test_another_config_from_python(tmp_path):
     assert (tmp_path / "config.json").read_bytes() == before
     rgrl.run(None, ToyConfig(rate=np.float32(0.25)), state=state, callbacks=[rgrl.Checkpoint(tmp_path)])
     assert int(rgrl.load_run(tmp_path).state.episode) == 6
+
+
+# Other places to write to.
+
+
+def events(folder):
+    """What TensorBoard would show, by name: values by episode, without what later sessions have hidden."""
+    import struct
+
+    from tensorboardX.proto import event_pb2
+
+    found = {}
+    for path in sorted(folder.iterdir()):  # their names begin with the time
+        rest = path.read_bytes()
+        while rest:  # length, its check, the event, its check
+            (length,) = struct.unpack("<Q", rest[:8])
+            event, rest = event_pb2.Event.FromString(rest[12 : 12 + length]), rest[16 + length :]
+            if event.HasField("session_log"):
+                found = {name: {i: x for i, x in row.items() if i < event.step} for name, row in found.items()}
+            for value in event.summary.value:
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_tensorboard(tmp_path, monkeypatch, seeds):
+    """Every metric by episode, averaged over seeds; after a crash and a resume as if there had been none."""
+    crash = At(4, lambda: (_ for _ in ()).throw(RuntimeError("killed"))).after_chunk
+    with pytest.raises(RuntimeError), monkeypatch.context() as patch:
+        patch.setattr(
+            callbacks.Checkpoint,
+            "after_chunk",
+            lambda self, run, save=callbacks.Checkpoint.after_chunk: (
+                crash(run),
+                save(self, run),
+            ),
+        )
+        train(tmp_path / "run", tensorboard=True, seeds=seeds)
+    monkeypatch.setattr("time.time", lambda now=time.time: now() + 10)  # files are named by the second
+    resume(tmp_path / "run")
+    table = folders.read_metrics(tmp_path / "run")
+    shown = events(tmp_path / "run" / "tensorboard")
+    assert shown.keys() == set(rgrl.Metrics.__dataclass_fields__) - {"episode"}
+    for name, row in shown.items():
+        assert list(row) == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose(list(row.values()), getattr(table, name).mean(axis=0), rtol=1e-6)
+
+
+def test_without_tensorboardx(tmp_path, monkeypatch):
+    """Before anything is made or trained: what to install."""
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    for act in (lambda: rgrl.TensorBoard(tmp_path), lambda: train(tmp_path / "run", tensorboard=True)):
+        with pytest.raises(ValueError) as error:
+            act()
+        says(error, "TensorBoard", "pip install 'rgrl_jax[tensorboard]'")
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_weights_and_biases(monkeypatch):
+    """The callback of the guide, with a stand-in for the package: every metric of every episode."""
+    guide = (Path(__file__).parents[1] / "docs" / "long_runs.md").read_text()
+    code = guide.split("```py\n")[1].split("```")[0]
+    assert len([line for line in code.split("class")[1].splitlines() if line.strip()]) <= 12
+    logged = []
+    stand_in = mock.MagicMock()
+    stand_in.log = lambda values, step: logged.append((step, values))
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    scope = {"rgrl": rgrl}
+    exec(code, scope)
+    _, metrics = rgrl.run(KEY, ToyConfig(), chunk=4, callbacks=[scope["WandB"]()])
+    assert [step for step, _ in logged] == [1, 2, 3, 4, 5, 6]
+    assert [values["model_loss"] for _, values in logged] == metrics.model_loss.tolist()
+    stand_in.finish.assert_called_once()
+    assert stand_in.init.call_args.kwargs["config"]["rate"] == 0.25

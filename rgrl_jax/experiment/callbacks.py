@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import importlib
 import signal
 import threading
 from pathlib import Path
@@ -101,6 +103,47 @@ class CSVLog(Callback):
             folders.trim_metrics(self.folder, self.start)
             self.start = None
         folders.append_metrics(self.folder, run.chunk, self.seed)
+
+
+class TensorBoard(Callback):
+    """Writes every metric of every episode for TensorBoard, by the package tensorboardX; seeds are averaged.
+
+    A run that goes on hides what was written after the state that it went on from.
+
+    Args:
+      folder: where the events go; ``tensorboard --logdir`` of it or of a folder above shows them.
+
+    Raises:
+      ValueError: tensorboardX is not installed.
+    """
+
+    first_only = True
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        try:
+            self.make = importlib.import_module("tensorboardX").SummaryWriter
+        except ImportError as error:
+            raise ValueError(
+                f"TensorBoard needs the package tensorboardX, pip install 'rgrl_jax[tensorboard]': {error}"
+            ) from error
+
+    def begin(self, run: Run) -> None:
+        """Opens a file of events."""
+        self.writer = self.make(str(self.folder), purge_step=run.episode + 1)
+
+    def after_chunk(self, run: Run) -> None:
+        """Appends the chunk."""
+        names = [field.name for field in dataclasses.fields(run.chunk) if field.name != "episode"]
+        for j, episode in enumerate(run.chunk.episode[0].tolist()):
+            for name in names:
+                self.writer.add_scalar(name, float(np.mean(getattr(run.chunk, name)[:, j])), episode)
+        self.writer.flush()
+
+    def end(self, run: Run) -> None:
+        """Closes the file."""
+        if hasattr(self, "writer"):
+            self.writer.close()
 
 
 class Checkpoint(Callback):

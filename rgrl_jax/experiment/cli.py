@@ -154,7 +154,9 @@ Attributes:
   overwrite: replace an earlier run in that folder.
   early_stop: stop once the goal of the environment is met over 10 noiseless episodes.
   eval_episodes: noiseless episodes after training.
-  chunk: training episodes between two looks at the run; Ctrl-C loses at most one chunk.
+  chunk: training episodes between two looks at the run, and between two checkpoints; a kill loses at most one chunk,
+    Ctrl-C and SIGTERM none.
+  tensorboard: write events for TensorBoard into the run folder; needs pip install 'rgrl_jax[tensorboard]'.
 """
 
 
@@ -177,6 +179,7 @@ def train_type(config: Any, name: str) -> type:
         ("early_stop", bool, True),
         ("eval_episodes", int, 100),
         ("chunk", int, max(config.episodes // 100, 1)),
+        ("tensorboard", bool, False),
     ]
     shared = (Together, Output)
     fields += [(f.name, f.type, f.default) for kind in shared for f in dataclasses.fields(kind)]
@@ -309,7 +312,17 @@ def _train(command: Any, console: Console, start: float) -> Any:
     folder = command.out or Path("runs") / f"{place}-{command.preset}-{command.seed}"
     options = {
         name: getattr(command, name)
-        for name in ("preset", "seed", "seeds", "devices", "seed_batch", "chunk", "early_stop", "eval_episodes")
+        for name in (
+            "preset",
+            "seed",
+            "seeds",
+            "devices",
+            "seed_batch",
+            "chunk",
+            "early_stop",
+            "eval_episodes",
+            "tensorboard",
+        )
     }
     return jobs.train(console, config, folder, options, overwrite=command.overwrite, start=start)
 

@@ -1,4 +1,4 @@
-"""The run folder: config.json, metrics.csv, summary.json, curve.png and checkpoints/."""
+"""The run folder: config.json, metrics.csv, summary.json, curve.png, checkpoints/ and perhaps tensorboard/."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from rgrl_jax.experiment.lock import LOCK
 from rgrl_jax.types import Metrics
 
 FORMAT_VERSION = 1
-CONFIG, METRICS, SUMMARY, CURVE, IDENTITY, CHECKPOINTS = (
+CONFIG, METRICS, SUMMARY, CURVE, IDENTITY, CHECKPOINTS, EVENTS = (
     "config.json",
     "metrics.csv",
     "summary.json",
     "curve.png",
     "identity.png",
     "checkpoints",
+    "tensorboard",
 )
 GO_ON = "what was kept before is whole, and rgrl resume goes on from there once this is mended"
 COLUMNS = ("seed", *(field.name for field in dataclasses.fields(Metrics)))
@@ -63,7 +64,8 @@ def create(folder: Path, *, overwrite: bool = False) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, METRICS, SUMMARY, CURVE, IDENTITY):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    for name in (CHECKPOINTS, EVENTS):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -62,7 +62,7 @@ def train(
       console: where to tell what happens.
       config: the config.
       folder: the run folder.
-      options: preset, seed, seeds, devices, seed_batch, chunk, early_stop, eval_episodes.
+      options: preset, seed, seeds, devices, seed_batch, chunk, early_stop, eval_episodes, tensorboard.
       overwrite: replace an earlier run in the folder.
       start: ``time.perf_counter()`` when the command began.
 
@@ -154,6 +154,7 @@ def _run(
     """Trains what is left to train; the curve, the last evaluation and the summary follow."""
     meta = {name: options[name] for name in ("preset", "seed", "chunk", "early_stop", "eval_episodes")}
     meta |= {"devices": options.get("devices", "1"), "seed_batch": options.get("seed_batch", 0)}
+    meta["tensorboard"] = options.get("tensorboard", False)
     several = f" x {options['seeds']} seeds" if options["seeds"] > 1 else ""
     console.print(f"{config.describe()}{several}", highlight=False, soft_wrap=True)
     console.print(f"on {_device()}, into {folder}", highlight=False, soft_wrap=True)
@@ -173,6 +174,7 @@ def _train(console: Console, key: Any, config: Any, state: Any, folder: Path, me
         listener,
         callbacks.Progress(to_people),
         callbacks.CSVLog(folder, meta["seed"]),
+        *([callbacks.TensorBoard(folder / folders.EVENTS)] if meta["tensorboard"] else []),
         callbacks.Checkpoint(folder, meta=meta),
         *([callbacks.StopAtGoal()] if meta["early_stop"] else []),
     ]
