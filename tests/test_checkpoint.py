@@ -401,8 +401,6 @@ def test_damaged_arrays(folder):
     step, kept = folder / "checkpoints" / "4", folder / "checkpoints" / "4.damaged"
     cut([path for path in step.rglob("d/*") if path.is_file()])
     size = sum(path.stat().st_size for path in step.rglob("d/*"))
-    child = in_process("-m", "rgrl_jax", "resume", str(folder), "--json")
-    assert child.returncode == 2 and "lacks chunk" in child.stderr, child.stderr  # not begun by the command
     edit(folder, lambda content: content.update(chunk=1, early_stop=False, eval_episodes=1))
     child = in_process("-m", "rgrl_jax", "resume", str(folder), "--json")
     assert child.returncode == 0, child.stderr

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 from unittest import mock
 
@@ -162,6 +163,7 @@ def test_killed_at_every_stage(tmp_path):
         assert f"SIGTERM: ended, kept up to episode {done} of 20; go on with: rgrl resume {place}\n" in err
     finish(start(place, cache, 20))
     assert_equal_runs(place, whole)
+    assert len(list(cache.glob("jit_advance-*"))) == 1  # a run that goes on compiles nothing anew
 
 
 @pytest.mark.slow
@@ -176,7 +178,7 @@ def test_fifty_kills(tmp_path):
     assert_equal_runs(tmp_path / "again", whole)
     place = tmp_path / "0"
     while sum(stages.values()) < kills:
-        child = start(place, cache, episodes)
+        begun, child = time.monotonic(), start(place, cache, episodes)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.communicate(timeout=draw.uniform(0.0, duration))
         if child.poll() is None:
@@ -185,6 +187,7 @@ def test_fifty_kills(tmp_path):
             stages[stage(place)] += 1
         else:
             assert child.returncode == 0
+            duration = min(duration, time.monotonic() - begun)
         if stage(place) == "ended":
             assert_equal_runs(place, whole)
             runs += 1
@@ -442,6 +445,24 @@ def test_no_room_for_a_description(tmp_path, name):
 
 
 # Spoilt folders.
+
+
+def _halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("name, spoil", [("manifest.ocdbt", Path.unlink), ("_sharding", _halve)], ids=["no", "half"])
+def test_torn_checkpoint(tmp_path, name, spoil):
+    """A newest checkpoint without a part is set aside, with a warning; the run goes on from the one before."""
+    place, said = tmp_path / "run", StringIO()
+    train(place)
+    spoil(place / "checkpoints" / "6" / "default" / name)
+    resume(place, 7, Console(file=said, width=10_000))
+    told = said.getvalue()
+    assert f"warning: checkpoint '{place}/checkpoints/6' is damaged: " in told
+    assert "taking checkpoint 5, the newest whole one, instead" in told and "resuming at episode 5" in told
+    assert (place / "checkpoints" / "6.damaged").is_dir()
+    assert_whole(tmp_path / "run", ToyConfig(episodes=7))
 
 
 def test_no_permission(tmp_path, monkeypatch):

@@ -38,10 +38,19 @@ def _flatten(state: PyTree) -> dict[str, jax.Array]:
 
 
 def open_manager(folder: Path, *, keep: int = 2, create: bool = True) -> ocp.CheckpointManager:
-    """The checkpoints of a run folder; the newest ``keep`` stay."""
+    """The checkpoints of a run folder; the newest ``keep`` stay.
+
+    Raises:
+      ValueError: a file that describes one of them is damaged.
+    """
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=create, enable_async_checkpointing=False)
     path = (folder / folders.CHECKPOINTS).absolute()
-    return ocp.CheckpointManager(path, item_handlers=ocp.StandardCheckpointHandler(), options=options)
+    try:
+        return ocp.CheckpointManager(path, item_handlers=ocp.StandardCheckpointHandler(), options=options)
+    except OSError as error:
+        raise OSError(f"{str(path)!r} cannot be opened: {_reason(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"a checkpoint in {str(path)!r} is damaged, move it away: {_reason(error)}") from error
 
 
 def save(manager: ocp.CheckpointManager, episode: int, state: PyTree, config: Any = None) -> None:

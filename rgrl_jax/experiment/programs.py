@@ -117,8 +117,8 @@ def spread(state: Any, config: Any, devices: int) -> Any:
 
 def over_devices(tree: Any, devices: int, axis: str) -> Any:
     """Arrays on the first devices: whole on each if ``axis`` is `sharing.AXIS`, else equal parts ``[N, ...]``."""
-    if devices == 1:
-        return tree
+    if devices == 1:  # put there, as a checkpoint is: so a run that goes on finds its programs among those kept
+        return jax.device_put(tree, jax.local_devices()[0])
     mesh = jax.make_mesh((devices,), (axis,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
     spec = PartitionSpec() if axis == sharing.AXIS else PartitionSpec(axis)
     return processes.lay_out(tree, NamedSharding(mesh, spec))
