@@ -185,6 +185,7 @@ def test_fifty_kills(tmp_path):
             child.kill()
             child.communicate()
             stages[stage(place)] += 1
+            print(f"kill {sum(stages.values())}: {stage(place)}", flush=True)
         else:
             assert child.returncode == 0
             duration = min(duration, time.monotonic() - begun)

@@ -120,7 +120,8 @@ def run(
         for callback in callbacks:
             callback.end(status)
     if not history:
-        history = [Metrics(*(np.zeros((status.state.episode.size, 0)) for _ in dataclasses.fields(Metrics)))]
+        none: Any = np.zeros((status.state.episode.size, 0))
+        history = [Metrics(**{field.name: none for field in dataclasses.fields(Metrics)})]
     metrics = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *history)
     return status.state, metrics if status.batched else jax.tree.map(lambda x: x[0], metrics)
 

@@ -288,7 +288,7 @@ class RGRLConfig(struct.PyTreeNode):
             raise ValueError(f"replan_every = {self.replan_every} must be at most horizon = {self.horizon}")
         action = self.spec.action
         discrete = isinstance(action, Discrete)
-        if not discrete and not np.isfinite([action.low, action.high]).all():
+        if isinstance(action, Box) and not np.isfinite([action.low, action.high]).all():
             raise ValueError(f"env_id = {self.env_id!r} has actions without bounds, which plans are scaled to")
         for name, usual in (("squash", "tanh"), ("plan_judged", "relaxed")):
             value = getattr(self, name)
