@@ -112,6 +112,11 @@ def stage(place):
     return "before a checkpoint" if (place / "config.json").exists() else "starting"
 
 
+def traces(place):
+    """All files of a run, and when they were written."""
+    return {(path, path.stat().st_mtime_ns) for path in place.rglob("*") if path.name != lock.LOCK}
+
+
 def wait_for(place, child, wanted):
     """Looks at a folder until its run is that far; whether it came to that before the process ended."""
     end = time.monotonic() + 300
@@ -163,6 +168,7 @@ def test_killed_at_every_stage(tmp_path):
         assert f"SIGTERM: ended, kept up to episode {done} of 20; go on with: rgrl resume {place}\n" in err
     finish(start(place, cache, 20))
     assert_equal_runs(place, whole)
+    assert not list(place.rglob("*orbax-checkpoint-tmp*"))
     assert len(list(cache.glob("jit_advance-*"))) == 1  # a run that goes on compiles nothing anew
 
 
@@ -178,14 +184,15 @@ def test_fifty_kills(tmp_path):
     assert_equal_runs(tmp_path / "again", whole)
     place = tmp_path / "0"
     while sum(stages.values()) < kills:
-        begun, child = time.monotonic(), start(place, cache, episodes)
+        before, begun, child = traces(place), time.monotonic(), start(place, cache, episodes)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.communicate(timeout=draw.uniform(0.0, duration))
         if child.poll() is None:
             child.kill()
             child.communicate()
-            stages[stage(place)] += 1
-            print(f"kill {sum(stages.values())}: {stage(place)}", flush=True)
+            reached = "starting" if traces(place) == before else stage(place)
+            stages[reached] += 1
+            print(f"kill {sum(stages.values())}: {reached}", flush=True)
         else:
             assert child.returncode == 0
             duration = min(duration, time.monotonic() - begun)

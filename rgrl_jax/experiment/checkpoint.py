@@ -37,13 +37,20 @@ def _flatten(state: PyTree) -> dict[str, jax.Array]:
     return {name: jax.random.key_data(x) if _is_key(x) else x for name, x in named.items() if x.size}
 
 
-def open_manager(folder: Path, *, keep: int = 2, create: bool = True) -> ocp.CheckpointManager:
-    """The checkpoints of a run folder; the newest ``keep`` stay.
+def open_manager(folder: Path, *, keep: int = 2, write: bool = True) -> ocp.CheckpointManager:
+    """The checkpoints of a run folder; the newest ``keep`` stay, and what a killed process left unfinished goes.
+
+    Args:
+      folder: the run folder.
+      keep: checkpoints that stay.
+      write: whether any will be written; if not, nothing is made or removed.
 
     Raises:
       ValueError: a file that describes one of them is damaged.
     """
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=create, enable_async_checkpointing=False)
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, create=write, cleanup_tmp_directories=write, enable_async_checkpointing=False
+    )
     path = (folder / folders.CHECKPOINTS).absolute()
     try:
         return ocp.CheckpointManager(path, item_handlers=ocp.StandardCheckpointHandler(), options=options)
@@ -130,7 +137,7 @@ def _restore(folder: Path, wanted: dict[str, Any], config: Any, tell: Callable[[
     steps, damaged = numbers(folder), ""
     if not steps:
         raise FileNotFoundError(f"{str(folder)!r} holds no whole checkpoint")
-    with open_manager(folder, create=False) as manager:
+    with open_manager(folder, write=False) as manager:
         for step in steps:
             path = folder / folders.CHECKPOINTS / str(step)
             _check_open(path)
