@@ -71,8 +71,8 @@ def make_spec(env_id: str, max_steps: int | None = None, action_repeat: int = 1)
       action_repeat: see `repeat_actions`.
 
     Raises:
-      ValueError: no such environment, see `check_env`, or it cannot be made, or see `check.check_spec`.
-      TypeError: see `check.check_spec`.
+      ValueError: no such environment, see `check_env`, or it cannot be made, or see `check_spec`.
+      TypeError: see `check_spec`.
     """
     check_env(env_id)
     return _cached_spec(env_id, max_steps, action_repeat)
