@@ -145,13 +145,12 @@ def finish(child):
 
 
 def test_killed_at_every_stage(tmp_path):
-    """One run, killed before its first checkpoint, told to end, killed in a checkpoint and before its summary."""
+    """One run, told to end, killed while it wrote a checkpoint, and killed before its summary."""
     whole, place, cache = tmp_path / "whole", tmp_path / "run", tmp_path / "cache"
     config = rgrl.preset("ScalarRegression", algo="backprop", episodes=20)
     options = {"preset": "tuned", "chunk": 2}
     jobs.train(QUIET, config, whole, OPTIONS | options, overwrite=False, start=0.0)
-    stages = ("before a checkpoint", "training", "writing a checkpoint", "evaluating")
-    for wanted in stages:
+    for wanted in ("training", "writing a checkpoint", "evaluating"):
         child = start(place, cache, 20)
         assert wait_for(place, child, wanted), child.communicate()[1]
         if wanted != "training":
