@@ -12,7 +12,15 @@ __version__ = "0.1.0"
 from rgrl_jax.algos.base import Algorithm, Cost, Halves, get_algorithm, list_algorithms, register_algorithm
 from rgrl_jax.algos.ddpg import DDPGConfig
 from rgrl_jax.algos.policy_generators import PolicyGeneratorConfig
-from rgrl_jax.algos.rgrl import RGRLConfig, TrainState
+from rgrl_jax.algos.rgrl import (
+    Foresight,
+    HorizonErrors,
+    RGRLConfig,
+    TrainState,
+    foresee,
+    horizon_errors,
+    retrace_plans,
+)
 from rgrl_jax.algos.unit_teams import UnitTeamConfig
 from rgrl_jax.encoding import Codec, make_codec
 from rgrl_jax.envs import (
@@ -38,6 +46,7 @@ from rgrl_jax.experiment.callbacks import (
 )
 from rgrl_jax.experiment.checkpoint import load_run
 from rgrl_jax.experiment.identity import IdentityCurve, identity_correlation, identity_curve
+from rgrl_jax.experiment.pictures import plot_model_error, plot_plans, plot_sweep
 from rgrl_jax.experiment.plotting import draw_band, plot_identity, plot_learning
 from rgrl_jax.experiment.programs import evaluate, play
 from rgrl_jax.experiment.rendering import render_episode
@@ -83,8 +92,10 @@ __all__ = [
     "Discrete",
     "EnvSpec",
     "Episode",
+    "Foresight",
     "Halves",
     "History",
+    "HorizonErrors",
     "HostEnv",
     "IdentityCurve",
     "Metrics",
@@ -107,7 +118,9 @@ __all__ = [
     "draw_band",
     "evaluate",
     "evaluation_key",
+    "foresee",
     "get_algorithm",
+    "horizon_errors",
     "host_spec",
     "identity_correlation",
     "identity_curve",
@@ -129,11 +142,15 @@ __all__ = [
     "play",
     "plot_identity",
     "plot_learning",
+    "plot_model_error",
+    "plot_plans",
+    "plot_sweep",
     "preset",
     "register_algorithm",
     "register_env",
     "register_model",
     "render_episode",
+    "retrace_plans",
     "rollout",
     "run",
     "sample_plan",

@@ -98,17 +98,25 @@ class Resume(Together, Output):
 
 @dataclasses.dataclass
 class Plot(Output):
-    """Draw the learning curve of a run.
+    """Draw the learning curve of a run, its plans, the error of its model, or a heat map of several runs.
 
-    Example: rgrl plot runs/demo --out curve.pdf
+    Examples: rgrl plot runs/demo --out curve.pdf
+              rgrl plot runs/demo --kind model
 
     Attributes:
-      run: a run folder.
-      out: the picture to write; curve.png in the run folder by default.
+      run: a run folder; for a sweep the folder that run folders of two changed settings are in.
+      out: the picture to write; by default in that folder, curve.png, plans.png, model.png or sweep.png.
+      kind: learning curve; plans and predictions along a noiseless episode; errors of the model by steps ahead; or a
+        heat map of mean returns of the last ten episodes.
+      seed: of the episodes that are played for plans and model.
+      episodes: how many of them for model.
     """
 
     run: Positional[Path] = Path("runs/demo")
     out: Path | None = None
+    kind: typing.Literal["learning", "plans", "model", "sweep"] = "learning"
+    seed: int = 0
+    episodes: int = 10
 
 
 @dataclasses.dataclass
@@ -296,7 +304,7 @@ def _dispatch(command: Any, console: Console, start: float) -> Any:
         "Train": _train,
         "Evaluate": lambda c, console, _: jobs.evaluate(console, c.run, c.episodes, c.seed, c.commands),
         "Resume": lambda c, console, start: jobs.resume(console, c.run, c.episodes, start),
-        "Plot": lambda c, console, _: jobs.plot(console, c.run, c.out),
+        "Plot": lambda c, console, _: jobs.plot(console, c.run, c.out, c.kind, c.seed, c.episodes),
         "Watch": lambda c, console, _: jobs.watch(console, c.run, c.out, c.seed, c.frames),
         "List": lambda c, console, _: _list(console),
     }

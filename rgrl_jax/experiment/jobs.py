@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import signal
@@ -16,9 +17,21 @@ import numpy as np
 from rich.console import Console
 
 import rgrl_jax
+from rgrl_jax.algos import rgrl
 from rgrl_jax.algos.base import algorithm_name
 from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import callbacks, checkpoint, identity, lock, plotting, processes, programs, rendering
+from rgrl_jax.experiment import (
+    callbacks,
+    checkpoint,
+    host,
+    identity,
+    lock,
+    pictures,
+    plotting,
+    processes,
+    programs,
+    rendering,
+)
 from rgrl_jax.experiment import folder as folders
 from rgrl_jax.experiment.runner import run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
@@ -331,18 +344,55 @@ def _scores(returns: np.ndarray[Any, Any]) -> dict[str, Any]:
     return scores
 
 
-def plot(console: Console, folder: Path, out: Path | None) -> dict[str, Any]:
-    """Draws the learning curve from metrics.csv."""
-    config, meta = folders.read_config(folder)
-    out = out or folder / folders.CURVE
-    plotting.plot_learning(
-        folders.read_metrics(folder),
-        title=f"{config.env_id}, {meta['preset']}",
-        goal=make_spec(config.env_id, config.max_steps).goal,
-        path=out,
-    )
+def plot(console: Console, folder: Path, out: Path | None, kind: str, seed: int, episodes: int) -> dict[str, Any]:
+    """Draws the learning curve from metrics.csv, or what the last checkpoint foresees, or a folder of runs."""
+    out = out or folder / {"learning": folders.CURVE}.get(kind, f"{kind}.png")
+    if kind == "learning":
+        config, meta = folders.read_config(folder)
+        title, goal = f"{config.env_id}, {meta['preset']}", make_spec(config.env_id, config.max_steps).goal
+        plotting.plot_learning(folders.read_metrics(folder), title=title, goal=goal, path=out)
+    elif kind == "sweep":
+        grid, values = _sweep(folder)
+        pictures.plot_sweep(grid, values, label="mean return of the last ten episodes", title=folder.name, path=out)
+    else:
+        _plot_foresight(folder, out, kind, seed, episodes)
     console.print(f"drawn: {out}", soft_wrap=True)
     return {"picture": str(out)}
+
+
+def _plot_foresight(folder: Path, out: Path, kind: str, seed: int, episodes: int) -> None:
+    """Plans along one noiseless episode, or the model's errors over several; of the first seed if there are more."""
+    if episodes < 1:
+        raise ValueError(f"episodes = {episodes} must be at least 1")
+    _check_seed(seed)
+    rgrl.check_model(folders.read_config(folder)[0])
+    config, state, meta = checkpoint.load_run(folder)
+    if meta["seeds"] > 1:
+        state = jax.tree.map(lambda x: x[0], state)
+    key, number = jax.random.key(seed), episodes if kind == "model" else 1
+    play = programs.play if host.is_hosted(config) else jax.jit(programs.play, static_argnums=3)
+    episode = play(key, state, config, number)
+    foresight = rgrl.foresee(state, episode, config)
+    title = f"{config.env_id}, {meta['preset']}, after {int(state.episode)} episodes"
+    if kind == "model":
+        pictures.plot_model_error(foresight, title=title, path=out)
+    else:
+        plans = rgrl.retrace_plans(key, state, episode, config)
+        pictures.plot_plans(foresight, plans, config, title=title, path=out)
+
+
+def _sweep(folder: Path) -> tuple[dict[str, list[Any]], list[float]]:
+    """The two settings in which the runs in a folder differ, and the mean return of the last episodes of each run."""
+    runs = sorted(path.parent for path in folder.glob(f"*/{folders.METRICS}"))
+    if not runs:
+        raise FileNotFoundError(f"{str(folder)!r} holds no run folders in which something was trained")
+    configs = [dataclasses.asdict(folders.read_config(run)[0]) for run in runs]
+    if len({tuple(config) for config in configs}) > 1:
+        raise ValueError(f"the runs in {str(folder)!r} are of different algorithms")
+    grid = {name: [config[name] for config in configs] for name in configs[0]}
+    grid = {name: values for name, values in grid.items() if any(value != values[0] for value in values)}
+    returns = [float(folders.read_metrics(run).episode_return[:, -10:].mean()) for run in runs]
+    return grid, returns
 
 
 def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: int) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def make_policy(params: PyTree, config: RGRLConfig, noise: Array, explore: Array
             with matmul_precision(config.precision):
                 out, info = plan_rows(key, params, view, config, noise, built)
             steps = jax.vmap(jax.vmap(built.codec.decode_action))(out.plan[:, : config.replan_every])
-            memory = _shifted(out.latent, config.replan_every) if config.plan_warm_start else ()
+            memory = shifted(out.latent, config.replan_every) if config.plan_warm_start else ()
             steps, info, memory = sharing.gather((steps, info, memory), view.episode.length.shape[0])
             return jnp.swapaxes(steps, 0, 1), info, memory
 
@@ -80,7 +80,7 @@ def first_view(config: RGRLConfig, num_envs: int) -> dict[str, PyTree]:
     return {"memory": empty if config.plan_warm_start else (), "info": _nothing_planned(num_envs)}
 
 
-def _shifted(latent: Array, steps: int) -> Array:
+def shifted(latent: Array, steps: int) -> Array:
     """The rest of plans ``[N, T, A]`` of which ``steps`` were executed, filled up with 0."""
     return jnp.pad(latent[:, steps:], ((0, 0), (0, steps), (0, 0)))
 
@@ -99,7 +99,7 @@ def _explore(key: Key, view: View, config: RGRLConfig, codec: Codec) -> tuple[Ar
         return action, action
 
     last = view.episode.action[jnp.maximum(view.t - 1, 0)]
-    memory = _shifted(view.memory, config.replan_every) if config.plan_warm_start else view.memory
+    memory = shifted(view.memory, config.replan_every) if config.plan_warm_start else view.memory
     return jax.lax.scan(step, last, (fresh, hold))[1], _nothing_planned(n), memory
 
 

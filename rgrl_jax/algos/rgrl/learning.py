@@ -194,12 +194,13 @@ Cut = Callable[[Array], Window]
 """``cut(row)``: the window that starts at a row of the replay, as the model learns it."""
 
 
-def make_cutter(memory: replay.ReplayState, config: RGRLConfig) -> Cut:
+def make_cutter(memory: replay.ReplayState, config: RGRLConfig, known: replay.ReplayState | None = None) -> Cut:
     """Makes what cuts windows, with all that depends on the whole replay worked out once.
 
     Args:
       memory: what to cut from, ``C`` rows.
       config: the config.
+      known: whose rewards decide the scale if ``reward_scale`` says that of those seen; None for ``memory``.
 
     Returns:
       A `Cut`; rewards of its windows are ``[T, R]`` on the scale that ``reward_scale`` says, or ``[T, R + 1]`` with
@@ -207,7 +208,7 @@ def make_cutter(memory: replay.ReplayState, config: RGRLConfig) -> Cut:
     """
     codec = parts(config).codec
     new = replay.novelty(memory, codec, config.resolution, config.reward_discount) if config.novelty else None
-    seen = _seen(memory, codec) if config.reward_scale == "seen" else None
+    seen = _seen(memory if known is None else known, codec) if config.reward_scale == "seen" else None
 
     def cut(row: Array) -> Window:
         window = replay.window(memory, row, codec, novelty=new, **_shape(config))
