@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
+from rgrl_jax import showing
+
 Array = jax.Array
 Key = jax.Array
 """A typed PRNG key, as made by ``jax.random.key``."""
@@ -138,6 +140,21 @@ class PlanOutput(struct.PyTreeNode):
     disagreement: Array
     saturation: Array
     movement: Array
+
+    def __repr__(self) -> str:
+        return f"PlanOutput({', '.join(f'{name} {text}' for name, text in self._rows())})"
+
+    def _repr_html_(self) -> str:
+        return showing.table("PlanOutput", ("", ""), self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        """Shapes, and means over whatever it is mapped over."""
+        end = showing.mean(self.score)
+        steps = self.loss.shape[-1] if hasattr(self.loss, "shape") else 0
+        error = f"{showing.mean(self.loss[..., 0])} to {end}" if steps else end
+        rows = [("plan", showing.show(self.plan)), ("iterations", str(steps)), ("error", error)]
+        rows += [(name, showing.mean(getattr(self, name))) for name in ("disagreement", "saturation", "movement")]
+        return rows
 
 
 class Episode(struct.PyTreeNode):

@@ -12,8 +12,8 @@ HOUSE = Path(rgrl_jax.__file__).parent
 FILES = sorted(HOUSE.rglob("*.py"))
 # A room may import itself and what stands before it.
 ROOMS = (
-    "types", "sharing", "schedules", "encoding", "envs", "models", "ensemble", "replay", "planning", "learning",
-    "rollout", "algos", "training", "presets", "experiment",
+    "showing", "types", "sharing", "schedules", "encoding", "envs", "models", "ensemble", "replay", "planning",
+    "learning", "rollout", "algos", "training", "presets", "experiment",
 )  # fmt: skip
 FRONT = ("__init__", "__main__")  # the doors of the package: they may name everything
 OUTSIDE_WORLD = {

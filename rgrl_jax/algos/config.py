@@ -18,6 +18,8 @@ import jax
 import numpy as np
 from flax import struct
 
+from rgrl_jax import showing
+
 ConfigT = TypeVar("ConfigT")
 
 
@@ -180,6 +182,29 @@ def check_names(config_type: type, names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise ValueError(f"{config_type.__name__} has no field {name!r}; nearest: {nearest(name, known)}")
+
+
+def changed(config: Any) -> list[tuple[str, Any, Any]]:
+    """The fields that are not as they are by default: name, value, default."""
+    own = [(f.name, getattr(config, f.name), f.default) for f in dataclasses.fields(config)]
+    return [(name, value, usual) for name, value, usual in own if showing.differs(value, usual)]
+
+
+def show(config: Any) -> str:
+    """A config as a call with what differs from the defaults; of plain numbers, it makes the same config."""
+    return (
+        f"{type(config).__name__}({', '.join(f'{name}={showing.show(value)}' for name, value, _ in changed(config))})"
+    )
+
+
+def show_html(config: Any) -> str:
+    """The same as a table beside the defaults, with what the run costs, or why it cannot be."""
+    rows = [(name, showing.show(value), repr(usual)) for name, value, usual in changed(config)]
+    try:
+        note = str(config.describe())
+    except (ValueError, TypeError) as error:
+        note = str(error)
+    return showing.table(f"{type(config).__name__}: {config.env_id}", ("changed", "value", "default"), rows, note)
 
 
 def axes(config: ConfigT, names: Sequence[str]) -> ConfigT:

@@ -81,7 +81,7 @@ def plot_plans(
         label = "promised by the plan" if i == 0 else None
         axis.plot(x, promised[made], color=GREEN, linestyle=":", linewidth=1.5, label=label)
     axis.set_ylabel("reward")
-    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize="small")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
     for axis, i in zip(axes[2:], entries, strict=True):
         axis.plot(range(first, end), truth[first:end, i], color="black")
         _draw_predicted(axis, np.asarray(foresight.state)[episode, ..., i], known, starts, shift=1)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rgrl_jax import learning, replay
+from rgrl_jax import learning, replay, showing
 from rgrl_jax.algos.base import Algorithm, Cost, Halves, register_algorithm
 from rgrl_jax.algos.rgrl.acting import first_view, make_policy, plan_noise, randomness
 from rgrl_jax.algos.rgrl.config import RGRLConfig
@@ -48,6 +48,12 @@ class TrainState(struct.PyTreeNode):
     returns: Array
     episode: Array
     env_steps: Array
+
+    def __repr__(self) -> str:
+        return showing.show_record(self)
+
+    def _repr_html_(self) -> str:
+        return showing.record_html(self)
 
 
 def init(key: Key, config: RGRLConfig) -> TrainState:

@@ -244,6 +244,12 @@ class RGRLConfig(struct.PyTreeNode):
     dedupe: str = choice(*DEDUPE)
     resolution: float = number(0.1, 1e-6, 2.0)
 
+    def __repr__(self) -> str:
+        return fields.show(self)
+
+    def _repr_html_(self) -> str:
+        return fields.show_html(self)
+
     @property
     def spec(self) -> EnvSpec:
         """The environment as the agent sees it."""

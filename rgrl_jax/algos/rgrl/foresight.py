@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rgrl_jax import replay
+from rgrl_jax import replay, showing
 from rgrl_jax.algos.base import algorithm_name
 from rgrl_jax.algos.rgrl.acting import emphasis, first_view, plan_rows, shifted
 from rgrl_jax.algos.rgrl.algorithm import TrainState
@@ -46,6 +46,12 @@ class Foresight(struct.PyTreeNode):
     action: Array
     mask: Array
     length: Array
+
+    def __repr__(self) -> str:
+        return showing.show_record(self)
+
+    def _repr_html_(self) -> str:
+        return showing.record_html(self)
 
 
 class HorizonErrors(struct.PyTreeNode):

@@ -120,6 +120,12 @@ class UnitTeamConfig(struct.PyTreeNode):
     critic_rate_end: tuple[float, ...] = numbers((0.004, 4e-5, 4e-6))
     rate_steps: float = number(50_000.0, 1.0)
 
+    def __repr__(self) -> str:
+        return fields.show(self)
+
+    def _repr_html_(self) -> str:
+        return fields.show_html(self)
+
     @property
     def spec(self) -> EnvSpec:
         """The environment as the agent sees it."""
