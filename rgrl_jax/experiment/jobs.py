@@ -360,6 +360,9 @@ def plot(console: Console, folder: Path, out: Path | None, kind: str, seed: int,
     return {"picture": str(out)}
 
 
+_PLAY = jax.jit(programs.play, static_argnums=3)
+
+
 def _plot_foresight(folder: Path, out: Path, kind: str, seed: int, episodes: int) -> None:
     """Plans along one noiseless episode, or the model's errors over several; of the first seed if there are more."""
     if episodes < 1:
@@ -370,8 +373,7 @@ def _plot_foresight(folder: Path, out: Path, kind: str, seed: int, episodes: int
     if meta["seeds"] > 1:
         state = jax.tree.map(lambda x: x[0], state)
     key, number = jax.random.key(seed), episodes if kind == "model" else 1
-    play = programs.play if host.is_hosted(config) else jax.jit(programs.play, static_argnums=3)
-    episode = play(key, state, config, number)
+    episode = (programs.play if host.is_hosted(config) else _PLAY)(key, state, config, number)
     foresight = rgrl.foresee(state, episode, config)
     title = f"{config.env_id}, {meta['preset']}, after {int(state.episode)} episodes"
     if kind == "model":
