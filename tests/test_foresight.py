@@ -9,22 +9,24 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_cli import rgrl_command  # noqa: F401
-from tiny import says, tiny_config, trained
+from test_plotting import metrics
+from tiny import says, tiny_config
 
 import rgrl_jax as rgrl
 from rgrl_jax import replay
 from rgrl_jax.algos.rgrl import parts
 from rgrl_jax.algos.rgrl.parts import draw_members
-from rgrl_jax.experiment import checkpoint, folder, pictures
+from rgrl_jax.experiment import checkpoint, folder, jobs, pictures
 
 KEY = jax.random.key(3)
-PLAY = jax.jit(rgrl.play, static_argnums=3)
+PLAY = jobs._PLAY  # of the command line, so that both compile it once
 
 
 @functools.cache
 def seen():
-    """Two noiseless episodes of a tiny run, what it foresees along them, and its plans."""
-    state, config = trained()[0], tiny_config()
+    """Two noiseless episodes of a tiny agent, what it foresees along them, and its plans."""
+    config = tiny_config(model="mlp")
+    state = jax.jit(rgrl.init)(jax.random.key(0), config)
     episode = PLAY(KEY, state, config, 2)
     return (
         config,
@@ -70,7 +72,6 @@ def past(steps, encode, size):
 
 
 CASES = {
-    "plain": ({}, 7, True),
     "much": ({"reward_discount": 0.9, "reward_scale": "seen", "history_length": 2, "novelty": True}, 12, False),
     "bars": (
         {"state_encoding": "thermometer", "state_bins": 6, "reward_encoding": "thermometer", "reward_bins": 5}
@@ -146,7 +147,7 @@ def test_plans_are_those_that_were_executed():
 
 
 def test_plans_that_are_kept():
-    """With plans that go on for two steps, from a warm start and with novelty, whose rewards are on the usual scale."""
+    """With plans that go on for two steps, from a warm start and with novelty; rewards are on the usual scale."""
     config = tiny_config(model="mlp", replan_every=2, plan_warm_start=True, novelty=True, plan_starts=2)
     state = made_up(config, 3, True)[0]
     episode = PLAY(KEY, state, config, 1)
@@ -157,12 +158,11 @@ def test_plans_that_are_kept():
         assert int(built.codec.decode_action(plans.plan[t // 2, 0, t % 2])) == int(episode.action[t, 0])
     present = built.codec.encode_state(episode.obs[2, 0], jnp.bool_(False))
     empty = rgrl.History(jnp.zeros((0, built.codec.state_size)), jnp.zeros((0, 2)))
-    rewards = []
-    for e in range(config.ensemble_size):
-        member = jax.tree.map(lambda x, e=e: x[e], state.params)
-        rewards.append(
-            built.model.apply(member, built.model.remember(member, empty), present, plans.plan[1, 0]).reward
-        )
+
+    def predict(member):
+        return built.model.apply(member, built.model.remember(member, empty), present, plans.plan[1, 0]).reward
+
+    rewards = [predict(jax.tree.map(lambda x, e=e: x[e], state.params)) for e in range(config.ensemble_size)]
     np.testing.assert_allclose(plans.predicted.reward[1, 0], np.mean(rewards, axis=0)[:, :1], atol=1e-5)
 
 
@@ -187,12 +187,9 @@ def test_other_algorithms_have_no_model():
     """One sentence says so."""
     _, state, episode, *_ = seen()
     config = rgrl.preset("CartPole-v1", algo="reinforce")
-    for look in (
-        lambda: rgrl.foresee(state, episode, config),
-        lambda: rgrl.retrace_plans(KEY, state, episode, config),
-    ):
+    for look, first in ((rgrl.foresee, ()), (rgrl.retrace_plans, (KEY,))):
         with pytest.raises(ValueError) as error:
-            look()
+            look(*first, state, episode, config)
         says(error, "'reinforce'", "has no model")
 
 
@@ -272,11 +269,8 @@ def test_heat_map_of_a_grid(tmp_path, strict):
     shown = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(shown.filled(-1.0), [[2.0, 5.5, 9.5], [13.5, 17.5, -1.0]])
     assert is_image(tmp_path / "sweep.png")
-    assert [figure.axes[0].get_ylabel(), figure.axes[0].get_xlabel(), figure.axes[1].get_ylabel()] == [
-        "a",
-        "b",
-        "what",
-    ]
+    axis, scale = figure.axes
+    assert [axis.get_ylabel(), axis.get_xlabel(), scale.get_ylabel()] == ["a", "b", "what"]
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["0.1", "0.2", "0.3"]
     table = {"a": [2, 1, 1, 2], "b": ["x", "x", "y", "x"]}
     shown = rgrl.plot_sweep(table, [1.0, 2.0, 3.0, 5.0]).axes[0].images[0].get_array()
@@ -315,18 +309,15 @@ def test_pictures_on_the_command_line(rgrl_command, tmp_path):  # noqa: F811
         assert (code, err) == (0, "") and is_image(out)
     code, _, err = rgrl_command("plot", run, "--kind", "sweep")
     assert code == 2 and "no run folders" in err
-    metrics = jax.tree.map(np.asarray, trained()[1])
+    returns = metrics(1)
     for i, (rate, width) in enumerate([(0.1, 8), (0.2, 8), (0.1, 16), (0.2, 16)]):
         one = tmp_path / "sweep" / str(i)
         one.mkdir(parents=True)
         folder.write_config(one, tiny_config(plan_lr=rate, width=width), {"seed": 0, "seeds": 1, "preset": "tuned"})
-        folder.append_metrics(one, jax.tree.map(lambda x: x[None], metrics), 0)
+        folder.append_metrics(one, returns, 0)
     code, text, err = rgrl_command("plot", tmp_path / "sweep", "--kind", "sweep")
     assert (code, err) == (0, "") and str(tmp_path / "sweep" / "sweep.png") in text.replace("\n", "")
     assert is_image(tmp_path / "sweep" / "sweep.png")
-    for words, part in (
-        (("--kind", "model", "--episodes", 0), "episodes = 0"),
-        (("--kind", "plans", "--seed", -1), "seed"),
-    ):
-        code, _, err = rgrl_command("plot", run, *words)
+    for words, part in ((("--episodes", 0), "episodes = 0"), (("--seed", -1), "seed = -1")):
+        code, _, err = rgrl_command("plot", run, "--kind", "model", *words)
         assert code == 2 and part in err
