@@ -81,7 +81,7 @@ def plot_plans(
         label = "promised by the plan" if i == 0 else None
         axis.plot(x, promised[made], color=GREEN, linestyle=":", linewidth=1.5, label=label)
     axis.set_ylabel("reward")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize="small")
+    _legend(figure, *axis.get_legend_handles_labels(), columns=4)
     for axis, i in zip(axes[2:], entries, strict=True):
         axis.plot(range(first, end), truth[first:end, i], color="black")
         _draw_predicted(axis, np.asarray(foresight.state)[episode, ..., i], known, starts, shift=1)
@@ -147,7 +147,7 @@ def plot_model_error(foresight: Any, *, title: str = "", path: str | Path | None
     panels = {"reward": (foresight.reward, foresight.true_reward)}
     if foresight.state is not None:
         panels["state"] = (foresight.state, foresight.true_state)
-    figure, axes = _figure(4.0 * len(panels) + 0.5, 3.6, 1, len(panels))
+    figure, axes = _figure(4.0 * len(panels) + 0.5, 3.8, 1, len(panels))
     for axis, (name, (predicted, true)) in zip(axes, panels.items(), strict=True):
         errors = horizon_errors(predicted, true, foresight.mask)
         x = np.arange(1, errors.mean.shape[0] + 1)
@@ -162,7 +162,8 @@ def plot_model_error(foresight: Any, *, title: str = "", path: str | Path | None
         axis.set_ylim(bottom=0.0)
         _tidy(axis)
     axes[0].set_ylabel("root mean square error")
-    axes[0].legend(loc="best", frameon=False, fontsize="small")
+    handles, labels = axes[0].get_legend_handles_labels()
+    _legend(figure, handles, labels, columns=2 * len(panels))
     return _finish(figure, title, path)
 
 
@@ -243,6 +244,11 @@ def _figure(width: float, height: float, rows: int, columns: int = 1, **ratios: 
 def _tidy(axis: Any) -> None:
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(figure: Any, handles: Any, labels: Any, columns: int) -> None:
+    """Below all axes, where it hides nothing."""
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
 
 
 def _finish(figure: Any, title: str, path: str | Path | None) -> Figure:
