@@ -81,7 +81,7 @@ def plot_plans(
         label = "promised by the plan" if i == 0 else None
         axis.plot(x, promised[made], color=GREEN, linestyle=":", linewidth=1.5, label=label)
     axis.set_ylabel("reward")
-    _legend(figure, *axis.get_legend_handles_labels(), columns=4)
+    _legend(figure, axis, 4)
     for axis, i in zip(axes[2:], entries, strict=True):
         axis.plot(range(first, end), truth[first:end, i], color="black")
         _draw_predicted(axis, np.asarray(foresight.state)[episode, ..., i], known, starts, shift=1)
@@ -162,8 +162,7 @@ def plot_model_error(foresight: Any, *, title: str = "", path: str | Path | None
         axis.set_ylim(bottom=0.0)
         _tidy(axis)
     axes[0].set_ylabel("root mean square error")
-    handles, labels = axes[0].get_legend_handles_labels()
-    _legend(figure, handles, labels, columns=2 * len(panels))
+    _legend(figure, axes[0], 2 * len(panels))
     return _finish(figure, title, path)
 
 
@@ -246,9 +245,10 @@ def _tidy(axis: Any) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(figure: Any, handles: Any, labels: Any, columns: int) -> None:
-    """Below all axes, where it hides nothing."""
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small")
+def _legend(figure: Any, axis: Any, columns: int) -> None:
+    """What the lines of an axis are, below all axes, where it hides nothing."""
+    place = {"loc": "outside lower center", "ncols": columns}
+    figure.legend(*axis.get_legend_handles_labels(), frameon=False, fontsize="small", **place)
 
 
 def _finish(figure: Any, title: str, path: str | Path | None) -> Figure:
@@ -257,4 +257,4 @@ def _finish(figure: Any, title: str, path: str | Path | None) -> Figure:
     if path is not None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
-    return figure  # type: ignore[no-any-return]
+    return figure
