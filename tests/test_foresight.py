@@ -282,8 +282,8 @@ def test_heat_map_of_a_grid(tmp_path, strict):
 @pytest.mark.parametrize(
     ("grid", "values", "parts"),
     [
-        ({"a": [1]}, [1.0], ["two settings, not 1", "a"]),
-        ({"a": [1], "b": [1], "c": [2]}, [1.0], ["two settings, not 3"]),
+        ({}, [1.0], ["two settings, not none"]),
+        ({"a": [1], "b": [1], "c": [2]}, [1.0], ["two settings, not a, b, c"]),
         ({"a": [1, 2], "b": [1]}, np.zeros((1, 2)), ["(1, 2)", "2 x 1"]),
         ({"a": [1, 2], "b": [1]}, [1.0, 2.0], ["2 values", "2 and 1"]),
     ],
@@ -307,6 +307,11 @@ def test_pictures_on_the_command_line(rgrl_command, tmp_path):  # noqa: F811
         out = tmp_path / f"{kind}.png"
         code, _, err = rgrl_command("plot", run, "--kind", kind, "--episodes", 2, "--out", out)
         assert (code, err) == (0, "") and is_image(out)
+    other = tmp_path / "other"
+    other.mkdir()
+    folder.write_config(other, rgrl.preset("CartPole-v1", algo="ste"), {"seed": 0, "seeds": 1, "preset": "tuned"})
+    code, _, err = rgrl_command("plot", other, "--kind", "plans")
+    assert code == 2 and "'ste' has no model" in err
     code, _, err = rgrl_command("plot", run, "--kind", "sweep")
     assert code == 2 and "no run folders" in err
     returns = metrics(1)

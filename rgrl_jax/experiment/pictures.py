@@ -209,7 +209,7 @@ def _cells(grid: Mapping[str, Any], values: NDArray) -> tuple[list[str], list[li
     """Names and values of both settings, and a table ``[X, Y]`` of means; NaN where nothing is known."""
     names, columns = list(grid), [np.asarray(x).tolist() for x in grid.values()]
     if len(names) != 2:
-        raise ValueError(f"a heat map needs two settings, not {len(names)}: {', '.join(names)}")
+        raise ValueError(f"a heat map needs two settings, not {', '.join(names) or 'none'}")
     sizes = tuple(map(len, columns))
     if values.ndim >= 2:
         if values.shape[:2] != sizes:
