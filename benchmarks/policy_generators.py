@@ -11,8 +11,8 @@ until all have taken the environment's steps. A cell that was interrupted goes o
 finished one is not run again. Rows are under ``benchmarks/results/policy_generators``: ``returns.csv`` with the mean
 return of 10 noiseless episodes after every so many episodes as a twentieth of the steps takes if none ends early,
 and the return that was commanded for them; ``identity.csv`` with the mean return of 10 episodes for each of 11
-commands at the end of training. Both leave out a bonus for every step where learning does (Hopper), so that they can
-be compared with commands.
+commands, as soon as the seed has taken the environment's steps. Both leave out a bonus for every step where learning
+does (Hopper), so that they can be compared with commands.
 """
 
 from __future__ import annotations
@@ -78,7 +78,11 @@ def make_config(method: str, env_id: str) -> Any:
 
 
 class Look(rgrl.Callback):
-    """Writes rows of noiseless episodes after every chunk, and ends the run when all seeds have taken their steps."""
+    """Writes rows of noiseless episodes after every chunk, and ends the run when all seeds have taken their steps.
+
+    A seed's identity curve is measured after the chunk in which it takes the last of them: others may need more
+    episodes, and it is trained as long as these.
+    """
 
     def __init__(self, method: str, seeds: list[int], steps: int, out: Path):
         self.method, self.seeds, self.steps, self.out = method, seeds, steps, out
@@ -86,6 +90,7 @@ class Look(rgrl.Callback):
     def begin(self, run: Any) -> None:
         """Makes what plays."""
         self.play = per_seed(run.config, lambda state: _evaluate(state, run.config))
+        self.follow = per_seed(run.config, lambda state: _follow(state, run.config))
 
     def after_chunk(self, run: Any) -> None:
         """Plays."""
@@ -96,8 +101,21 @@ class Look(rgrl.Callback):
             rows.append(_row(self.method, run.config.env_id, seed, step, command, value))
         report.append_rows(self.out / "returns.csv", rows)
         print(f"{self.method} {run.config.env_id} {taken.min():,} steps: {returns.round(1)}", flush=True)
+        if METHODS[self.method]["algo"] != "ddpg":
+            self.write_identity(run, taken)
         if taken.min() >= self.steps:
             run.stopped = f"{self.steps} steps"
+
+    def write_identity(self, run: Any, taken: Any) -> None:
+        """Rows of ``identity.csv`` of the seeds that have taken their steps, once."""
+        path, env_id = self.out / "identity.csv", run.config.env_id
+        there = {row["seed"] for row in of(read(path), method=self.method, environment=env_id)}
+        due = [i for i, seed in enumerate(self.seeds) if taken[i] >= self.steps and seed not in there]
+        if due:
+            found = self.follow(run.state)
+            asked, reached = np.asarray(found.commanded), np.asarray(found.achieved).mean(axis=2)
+            pairs = [(i, *pair) for i in due for pair in zip(asked[i], reached[i], strict=True)]
+            report.append_rows(path, [_row(self.method, env_id, self.seeds[i], taken[i], *x) for i, *x in pairs])
 
 
 def per_seed(config: Any, function: Any) -> Any:
@@ -117,13 +135,18 @@ def _evaluate(state: Any, config: Any) -> Any:
     return episode.episode_return - getattr(config, "survival_bonus", 0.0) * episode.length
 
 
+def _follow(state: Any, config: Any) -> Any:
+    return rgrl.identity_curve(rgrl.evaluation_key(state), state, config, COMMANDS, EPISODES)
+
+
 def _row(method: str, env_id: str, seed: int, steps: Any, command: Any, value: Any) -> dict[str, Any]:
     cells = (method, env_id, seed, int(steps), round(float(command), 3), round(float(value), 3))
     return dict(zip(COLUMNS, cells, strict=True))
 
 
 def run_cell(method: str, config: Any, seeds: list[int], steps: int, out: Path) -> None:
-    """Trains to the end, from the last checkpoint if there is one, and writes what came of it."""
+    """Says what it costs, trains to the end, from the last checkpoint if there is one, and writes what came of it."""
+    print(f"{method}, each of {len(seeds)} seeds: {config.describe()}", flush=True)
     name = f"{method}-{config.env_id.replace(':', '_')}"
     folder = out / "unfinished" / name
     chunk = max(steps // (POINTS * config.spec.max_steps * config.num_envs), 1)
@@ -133,26 +156,11 @@ def run_cell(method: str, config: Any, seeds: list[int], steps: int, out: Path) 
         keys, state = None, rgrl.load_run(folder).state
     callbacks = [Look(method, seeds, steps, out), rgrl.Checkpoint(folder, keep=1)]
     if state is None or int(state.env_steps.min()) < steps:
-        state, _ = rgrl.run(keys, endless, state=state, chunk=chunk, callbacks=callbacks)
-    if METHODS[method]["algo"] != "ddpg":
-        report.append_rows(out / "identity.csv", identity_rows(method, config, seeds, state))
+        rgrl.run(keys, endless, state=state, chunk=chunk, callbacks=callbacks)
     about = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     machine = describe_run("jax", "jaxlib", "flax", "gymnax", "optax")
     (out / f"{name}.json").write_text(json.dumps(machine | {"seeds": seeds, "config": about}, indent=1) + "\n")
     shutil.rmtree(folder)
-
-
-def identity_rows(method: str, config: Any, seeds: list[int], states: Any) -> list[dict[str, Any]]:
-    """Rows of ``identity.csv``."""
-
-    def follow(state: Any) -> Any:
-        return rgrl.identity_curve(rgrl.evaluation_key(state), state, config, COMMANDS, EPISODES)
-
-    curves, rows = per_seed(config, follow)(states), []
-    for i, seed in enumerate(seeds):
-        for command, returns in zip(curves.commanded[i], np.asarray(curves.achieved[i]).mean(axis=1), strict=True):
-            rows.append(_row(method, config.env_id, seed, states.env_steps[i], command, returns))
-    return rows
 
 
 def learn(arguments: argparse.Namespace) -> None:
@@ -213,9 +221,13 @@ def identity_table(rows: list[dict[str, Any]]) -> list[str]:
         asked, reached = (report.curves(own, name) for name in ("command", "eval_return"))
         found = rgrl.identity_correlation(asked[0], reached[..., None])
         error = np.sqrt(np.square(reached - asked).mean(axis=1)) / np.ptp(asked[0])
-        spread = f"{found.mean():.2f} ({found.std():.2f})"
-        lines.append((env_id, method, len(found), spread, f"{found.min():.2f}", f"{error.mean():.2f}"))
-    return _table(("environment", "method", "seeds", "correlation, mean (std)", "lowest", "RMS distance"), lines)
+        low, high = rgrl.bootstrap_interval(found)
+        spread, interval = f"{found.mean():.2f} ({found.std():.2f})", f"{low:.2f} to {high:.2f}"
+        cells = len(found), spread, f"{rgrl.iqm(found):.2f}", interval, f"{found.min():.2f}"
+        lines.append((env_id, method, *cells, f"{(found >= 0.9).sum()} of {len(found)}", f"{error.mean():.2f}"))
+    spread = "correlation, mean (std)"
+    head = ("environment", "method", "seeds", spread, "IQM", "95 % interval", "lowest", "at least 0.9", "RMS distance")
+    return _table(head, lines)
 
 
 def _cells(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -316,6 +316,35 @@ def test_memory_does_not_grow_with_the_buckets():
     assert larger - smaller == (800 - 64) * (2 * weights + 4 * (2 + 2))
 
 
+@pytest.mark.parametrize("rule, megabytes", [("udrlpg", 65), ("gogepo", 2795)])
+def test_memory_of_the_published_settings(monkeypatch, rule, megabytes):
+    """Of a seed, counted by hand for Hopper's 11 numbers and 3 joints; the simulator need not be installed for this.
+
+    Policies kept, networks with Adam's two means and its count, the scale of observations, key and counters.
+    """
+    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
+    spec = rgrl.make_spec("Pendulum-v1", 1000)
+    boxes = {"observation": rgrl.Box(-9.0, 9.0, (11,)), "action": rgrl.Box(-1.0, 1.0, (3,))}
+    rgrl.register_env("Hopper-sized", lambda limit: dataclasses.replace(spec, **boxes))
+    settings = policy_generators.BASES[rule] | policy_generators.PRESETS[rule]["paper"]["gymnasium:Hopper-v5"]
+    policy = 11 * 256 + 256 + 256 * 256 + 256 + 256 * 3 + 3
+    tile, embedding, units = (32, 32, 512) if rule == "udrlpg" else (16, 8, 256)
+    blocks = (11 + 1) * tile + (tile + 1) * tile + (tile + 1) * 3
+    weights = 3 * 2 * ((embedding + 2) * units + (units + 1) * units) + (units + 1) * blocks
+    weights += embedding * (256 // tile + (256 // tile) ** 2 + 256 // tile)
+    if rule == "udrlpg":  # in each of 64 buckets two, with their returns; its number and how many came
+        kept, counts = 64 * (2 * (policy + 1) + 2), 1
+    else:
+        kept, counts = 10_000 * (policy + 1) + 1, 2
+        weights += 200 * 11 + (200 * 3 + 1) * 256 + (256 + 1) * 256 + 256 + 1  # the evaluator
+    scale, others = 11 + 11 + 1, 2 + 3  # its means, squares and count; the key, best, episodes and steps
+    cost = rgrl.PolicyGeneratorConfig(env_id="Hopper-sized", **settings).describe()
+    assert cost.parameters == weights
+    assert cost.state_bytes == 4 * (kept + 3 * weights + counts + scale + others)
+    assert round(cost.state_bytes / 1e6) == megabytes
+    registry._cached_spec.cache_clear()
+
+
 # Presets and the command line.
 
 
