@@ -15,11 +15,19 @@ from rgrl_jax.algos.policy_generators.generator import Design, generate, init_ge
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
-INIT, KEEP, DRAW = jax.jit(update.init_nets), jax.jit(parts.keep), jax.jit(parts.draw_batch)
+INIT, DRAW = jax.jit(update.init_nets), jax.jit(parts.draw_batch)
 IMITATE, ASSESS, OBEY = (
     jax.jit(jax.value_and_grad(loss))
     for loss in (update.imitation_loss, update.evaluator_loss, update.obedience_loss)
 )
+
+
+@jax.jit
+def KEEP(there, policies, values, config):  # noqa: N802 - a program like those above
+    """All are treated alike."""
+    return parts.keep(there, policies, values, jnp.full(len(values), config.full == "replace"), config)
+
+
 SMALL = {
     "hidden": (4,),
     "tile": 2,
@@ -182,6 +190,32 @@ def test_buckets_hold_what_endless_ones_would(full, above, amount):
         assert int(store.stored(there)) == sum(len(twin.buckets[number]) for number in best)
 
 
+def test_who_may_take_a_place():
+    """With select: who was made for less than the best, or is at least in the bucket that was commanded."""
+    config = small(full="select", buckets=10, return_low=0.0, return_high=100.0)
+    returns = jnp.float32([5.0, 30.5, 39.0, 41.0, 99.0])
+    for best, command, drive, expected in (
+        (39.5, 39.5, 0.0, [0, 1, 1, 1, 1]),  # the bucket from 30 to 40 is good enough
+        (39.5, 39.5, 1.0, [1, 1, 1, 1, 1]),  # it was made for less than it was to look for
+        (39.5, 40.5, 1.0, [0, 0, 0, 1, 1]),
+        (39.5, 20.0, 0.0, [1, 1, 1, 1, 1]),
+    ):
+        found = parts.may_replace(returns, jnp.float32(command), jnp.float32(best), config.replace(drive=drive))
+        assert found.tolist() == list(map(bool, expected))
+    for full in ("reject", "replace"):
+        alike = parts.may_replace(returns, jnp.float32(1.0), jnp.float32(2.0), config.replace(full=full))
+        assert alike.tolist() == [full == "replace"] * 5
+
+
+def test_each_policy_has_its_own_right_to_a_place():
+    """Three for a bucket of two that is full: who may takes the place of the oldest, the others are turned away."""
+    config = small(buckets=1, kept_buckets=1, return_low=0.0, return_high=10.0)
+    tags, values = jnp.arange(5.0)[:, None], jnp.arange(1.0, 6.0)
+    keep, start = jax.jit(parts.keep), parts.init_store(config, 1)
+    found = keep(start, tags, values, jnp.array([False, False, False, True, False]), config)
+    assert sorted(found.policies.ravel().tolist()) == [1.0, 3.0]
+
+
 def test_what_was_lost_can_hardly_be_drawn():
     """The kept 64 of 800 full buckets have all chances but e^-19."""
     full = store.Buckets(jnp.zeros((800, 2, 1)), jnp.zeros((800, 2)), jnp.arange(800), jnp.full(800, 2))
@@ -288,6 +322,14 @@ def test_policies_that_are_played():
     noise = np.asarray(make(KEY, later, config)) - generate_twin(layers, design, 0.7)
     assert abs(noise.mean()) < 0.02 and noise.std() == pytest.approx(0.3, rel=0.05)
     assert np.abs(np.corrcoef(noise.T) - np.eye(noise.shape[1])).max() < 0.4  # each weight has its own
+    less = config.replace(command="drawn", drawn_noise=0.5)
+    commands, widths = [], []
+    for key in jax.random.split(KEY, 6):
+        commands.append(float(parts.next_command(jax.random.fold_in(key, 0), later.best, less)))
+        expected = generate_twin(layers, design, (commands[-1] + 5.0) / 10.0)
+        widths.append((np.asarray(make(key, later, less)) - expected).std())
+    assert widths == pytest.approx([0.3 if command == 2.0 else 0.15 for command in commands], rel=0.05)
+    assert {command == 2.0 for command in commands} == {True, False}
     drawn = config.replace(warmup="random")
     random = np.asarray(make(KEY, state, drawn))
     assert len(np.unique(random, axis=0)) == 200 and not random[:, 12:16].any()  # biases

@@ -91,7 +91,7 @@ def finite(tree):
         ("udrlpg", {"env_id": "PointRobot-misc", "num_envs": 3, "store": "ring", "observation": "range"}),
         (
             "gogepo",
-            {"env_id": "CartPole-v1", "num_envs": 2, "store": "buckets", "warmup": "random", "full": "replace"},
+            {"env_id": "CartPole-v1", "num_envs": 2, "store": "buckets", "warmup": "random", "full": "select"},
         ),
     ],
 )
@@ -262,7 +262,7 @@ BAD = [
     ({"return_low": 5.0}, ["return_low = 5.0", "at most 0.0", "return_high"]),
     ({"store": "ring", "num_envs": 9}, ["capacity = 7", "at least 9", "num_envs"]),
     ({"store": "heap"}, ["store = 'heap'", "buckets, ring"]),
-    ({"full": "drop"}, ["full = 'drop'", "reject, replace"]),
+    ({"full": "drop"}, ["full = 'drop'", "reject, replace, select"]),
     ({"above": "cut"}, ["above = 'cut'", "append, clamp"]),
     ({"kept_buckets": 0}, ["kept_buckets = 0", "at least 1"]),
     ({"param_noise": -0.1}, ["param_noise = -0.1"]),

@@ -33,7 +33,9 @@ from rgrl_jax.algos.policy_generators.parts import (
     init_store,
     keep,
     learned_returns,
+    may_replace,
     next_command,
+    noise_scale,
     policy_sizes,
     return_bounds,
 )
@@ -99,6 +101,13 @@ def _keys(state: TrainState) -> Key:
     return jax.random.split(jax.random.fold_in(state.key, state.episode), 3)
 
 
+def _command(policy_key: Key, state: TrainState, config: PolicyGeneratorConfig) -> Array:
+    """What the next row of episodes is played for."""
+    command = next_command(jax.random.fold_in(policy_key, 0), state.best, config)
+    warm = state.episode < config.warmup_episodes
+    return jnp.where(warm & (config.warmup == "generated"), return_bounds(config)[1], command)
+
+
 def act(state: TrainState, config: PolicyGeneratorConfig) -> Acting:
     """How the next training episodes are played."""
     play_key, policy_key, _ = _keys(state)
@@ -108,12 +117,9 @@ def act(state: TrainState, config: PolicyGeneratorConfig) -> Acting:
 
 def next_policies(key: Key, state: TrainState, config: PolicyGeneratorConfig) -> Array:
     """Policies ``[N, P]`` of the next training episodes: those of the warm-up, or for the command with noise."""
-    warm = state.episode < config.warmup_episodes
-    _, top = return_bounds(config)
-    command = next_command(jax.random.fold_in(key, 0), state.best, config)
-    command = jnp.where(warm, top, command) if config.warmup == "generated" else command
+    warm, command = state.episode < config.warmup_episodes, _command(key, state, config)
     made = make_policies(state.nets.generator.weights, command[None], config)
-    noise = config.param_noise * jax.random.normal(key, (config.num_envs, made.shape[1]))
+    noise = noise_scale(command, state.best, config) * jax.random.normal(key, (config.num_envs, made.shape[1]))
     if config.warmup == "generated":
         return made + jnp.where(warm, 0.0, noise)
     drawn = jax.vmap(partial(random_policy, sizes=policy_sizes(config)))(jax.random.split(key, config.num_envs))
@@ -143,12 +149,14 @@ def learn(
 ) -> tuple[TrainState, Metrics]:
     """Keeps the policies that played a row of episodes as `act` says, and learns."""
     returns = learned_returns(episode, config)
-    store = keep(state.store, memory.policies, returns, config)
+    _, policy_key, study_key = _keys(state)
+    replace = may_replace(returns, _command(policy_key, state, config), state.best, config)
+    store = keep(state.store, memory.policies, returns, replace, config)
     nets, loss = jax.lax.cond(
         state.episode + 1 >= config.warmup_episodes,
         lambda key, nets: study(key, nets, store, config),
         lambda key, nets: (nets, jnp.float32(0.0)),
-        _keys(state)[2],
+        study_key,
         state.nets,
     )
     after = state.replace(

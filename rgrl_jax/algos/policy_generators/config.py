@@ -40,6 +40,7 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
       generator_hidden: relu units of each layer of the generator's networks.
       output_scale: what is generated for a layer is multiplied with this over the root of its inputs; 0 for as it is.
       param_noise: standard deviation of the noise on all weights of a policy in training episodes.
+      drawn_noise: share of it where the command was drawn from below the best.
       warmup: policies of the warm-up: all the generator's own for the upper end of the scale, without noise, or drawn
         at random.
       warmup_episodes: rows before anything is learnt.
@@ -51,8 +52,9 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
       kept_buckets: of those that were ever filled, the best so many are kept; with rank_weight w all others would be
         drawn with a chance of about exp(-w kept_buckets). As many as there are keep all, as equal chances need.
       bucket_size: policies in a bucket.
-      full: what becomes of a policy whose bucket is full: it is turned away (reject), or takes the place of the
-        oldest (replace).
+      full: what becomes of a policy whose bucket is full: it is turned away (reject), takes the place of the oldest
+        (replace), or that only if it was made for a drawn command or did not end in a lower bucket than what was
+        commanded (select). A policy that was to be the best and fails by its noise says little of how to reach less.
       above: where returns above the scale go: to further buckets of the same width (append) or to the last one.
       rank_weight: buckets are drawn by exp(rank_weight rank), the best with the highest rank; 0 for equal chances.
       capacity: policies in the store of the last ones.
@@ -81,6 +83,7 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
     generator_hidden: tuple[int, ...] = integers((512, 512), 1)
     output_scale: float = number(0.0)
     param_noise: float = number(0.1, symbol="σ")
+    drawn_noise: float = number(1.0, 0.0, 1.0)
     warmup: str = choice("generated", "random")
     warmup_episodes: int = integer(10)
     command: str = choice("best", "top", "drawn")
@@ -89,7 +92,7 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
     buckets: int = integer(800, 1)
     kept_buckets: int = integer(64, 1)
     bucket_size: int = integer(2, 1)
-    full: str = choice("reject", "replace")
+    full: str = choice("reject", "replace", "select")
     above: str = choice("append", "clamp")
     rank_weight: float = number(0.3)
     capacity: int = integer(10_000, 1)

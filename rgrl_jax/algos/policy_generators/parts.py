@@ -68,17 +68,27 @@ def best_command(best: Array, config: PolicyGeneratorConfig) -> Array:
     return jnp.where(jnp.isfinite(best), best, first)
 
 
+def aim(best: Array, config: PolicyGeneratorConfig) -> Array:
+    """The command in search of more: the best return so far, once there is one with what is added to it."""
+    return best_command(best, config) + jnp.where(jnp.isfinite(best), config.drive, 0.0)
+
+
 def next_command(key: Key, best: Array, config: PolicyGeneratorConfig) -> Array:
     """The return that the next training episodes are generated for; ``best`` is minus infinity before any."""
     low, high = return_bounds(config)
     if config.command == "top":
         return jnp.asarray(high, jnp.float32)
-    command = best_command(best, config) + jnp.where(jnp.isfinite(best), config.drive, 0.0)
+    command = aim(best, config)
     if config.command == "best":
         return command
     which_key, where_key = jax.random.split(key)
     drawn = low + jax.random.uniform(where_key) * (command - low)
     return jnp.where(jax.random.bernoulli(which_key), drawn, command)
+
+
+def noise_scale(command: Array, best: Array, config: PolicyGeneratorConfig) -> Array:
+    """Standard deviation of the noise on the weights of policies for a command."""
+    return config.param_noise * jnp.where(command < aim(best, config), config.drawn_noise, 1.0)
 
 
 def learned_returns(episode: Episode, config: PolicyGeneratorConfig) -> Array:
@@ -100,15 +110,29 @@ def init_store(config: PolicyGeneratorConfig, weights: int) -> Store:
     return init_buckets(kept, config.bucket_size, weights)
 
 
-def keep(store: Store, policies: Array, returns: Array, config: PolicyGeneratorConfig) -> Store:
-    """Keeps policies ``[N, P]`` with their returns ``[N]``, one after the other."""
+def may_replace(returns: Array, command: Array, best: Array, config: PolicyGeneratorConfig) -> Array:
+    """Which policies may take the place of an older one ``[N]``, bool.
+
+    Args:
+      returns: what they reached ``[N]``.
+      command: what they were made for, scalar.
+      best: the best return before them, scalar.
+      config: the config.
+    """
+    if config.full != "select":
+        return jnp.full(returns.shape, config.full == "replace")
+    return (bucket_of(returns, config) >= bucket_of(command, config)) | (command < aim(best, config))
+
+
+def keep(store: Store, policies: Array, returns: Array, replace: Array, config: PolicyGeneratorConfig) -> Store:
+    """Keeps policies ``[N, P]`` with their returns ``[N]``, one after the other; ``replace`` as `may_replace` says."""
     if isinstance(store, Ring):
         return write_ring(store, policies, returns)
 
-    def write(store: Buckets, x: tuple[Array, Array, Array]) -> tuple[Buckets, None]:
-        return write_bucket(store, *x, replace=config.full == "replace"), None
+    def write(store: Buckets, x: tuple[Array, Array, Array, Array]) -> tuple[Buckets, None]:
+        return write_bucket(store, *x), None
 
-    return jax.lax.scan(write, store, (policies, returns, bucket_of(returns, config)))[0]
+    return jax.lax.scan(write, store, (policies, returns, bucket_of(returns, config), replace))[0]
 
 
 def draw_batch(key: Key, store: Store, config: PolicyGeneratorConfig) -> tuple[Array, Array]:

@@ -62,7 +62,7 @@ def init_ring(capacity: int, weights: int) -> Ring:
     return Ring(jnp.zeros((capacity, weights)), jnp.zeros(capacity), jnp.int32(0))
 
 
-def write_bucket(store: Buckets, policy: Array, value: Array, number: Array, *, replace: bool) -> Buckets:
+def write_bucket(store: Buckets, policy: Array, value: Array, number: Array, replace: Array) -> Buckets:
     """Puts a policy ``[P]`` into its bucket, if that is among the best ``K``.
 
     Args:
@@ -70,7 +70,8 @@ def write_bucket(store: Buckets, policy: Array, value: Array, number: Array, *, 
       policy: ``[P]``.
       value: its return, scalar.
       number: of its bucket, scalar int32.
-      replace: whether it takes the place of the oldest where the bucket is full; otherwise it is turned away.
+      replace: whether it takes the place of the oldest where the bucket is full, scalar bool; otherwise it is turned
+        away.
     """
     kept, size = store.returns.shape
     same = store.number == number
