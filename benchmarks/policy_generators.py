@@ -68,13 +68,20 @@ STEPS = dict.fromkeys(SMALL, 100_000) | {
 
 
 def make_config(method: str, env_id: str) -> Any:
-    """The config of a cell; None for DDPG where actions are discrete."""
+    """The config of a cell; None for DDPG where actions are discrete.
+
+    Several episodes at once have as many for the warm-up, and as many updates for each, as one after the other.
+    """
     settings = dict(METHODS[method])
     if settings["algo"] == "ddpg" and isinstance(rgrl.make_spec(env_id).action, rgrl.Discrete):
         return None
     paper = env_id in rgrl.list_presets(settings["algo"])["paper"] and env_id not in SMALL
     small = settings.pop("preset", "tuned")
-    return rgrl.preset(env_id, "paper" if paper else small, **settings)
+    config = rgrl.preset(env_id, "paper" if paper else small, **settings)
+    if "num_envs" not in settings:
+        return config
+    rows = -(-config.warmup_episodes // config.num_envs)
+    return config.replace(warmup_episodes=rows, generator_updates=config.generator_updates * config.num_envs)
 
 
 class Look(rgrl.Callback):

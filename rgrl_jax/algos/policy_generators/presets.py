@@ -53,17 +53,18 @@ _TOLD: Settings = {
     "warmup": "random",
     "warmup_episodes": 20,
     "command": "drawn",
-    "kept_buckets": 1000,
+    "above": "clamp",
+    "kept_buckets": 50,
     "bucket_size": 1,
-    "full": "replace",
+    "full": "select",
     "generator_updates": 16,
 }
+_OFTEN_SHORT: Settings = _TOLD | {"buckets": 20, "rank_weight": 0.0, "param_noise": 0.3, "drawn_noise": 0.3}
 _TUNED: dict[str, Settings] = {
-    "CartPole-v1": _TOLD
-    | {"episodes": 400, "observation": "raw", "buckets": 20, "rank_weight": 0.0, "generator_rate": 3e-4},
+    "CartPole-v1": _OFTEN_SHORT | {"episodes": 400},
     "Pendulum-v1": _PENDULUM,
     "MountainCarContinuous-v0": _TOLD
-    | {"episodes": 200, "buckets": 50, "rank_weight": 0.03, "generator_rate": 3e-3, "param_noise": 0.15},
+    | {"episodes": 200, "buckets": 50, "rank_weight": 0.03, "generator_rate": 3e-3, "param_noise": 0.2, "drawn_noise": 0.6},
     "Swimmer-misc": {"episodes": 200},
 }
 _TUNED_GOGEPO: dict[str, Settings] = {
