@@ -233,7 +233,17 @@ def identity_table(rows: list[dict[str, Any]]) -> list[str]:
         cells = len(found), spread, f"{rgrl.iqm(found):.2f}", interval, f"{found.min():.2f}"
         lines.append((env_id, method, *cells, f"{(found >= 0.9).sum()} of {len(found)}", f"{error.mean():.2f}"))
     spread = "correlation, mean (std)"
-    head = ("environment", "method", "seeds", spread, "IQM", "95 % interval", "lowest", "at least 0.9", "RMS distance")
+    head = (
+        "environment",
+        "method",
+        "seeds",
+        spread,
+        "IQM",
+        "95 % interval",
+        "lowest",
+        "at least 0.9",
+        "RMS distance",
+    )
     return _table(head, lines)
 
 

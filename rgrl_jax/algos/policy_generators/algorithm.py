@@ -123,7 +123,7 @@ def next_policies(key: Key, state: TrainState, config: PolicyGeneratorConfig) ->
     if config.warmup == "generated":
         return made + jnp.where(warm, 0.0, noise)
     drawn = jax.vmap(partial(random_policy, sizes=policy_sizes(config)))(jax.random.split(key, config.num_envs))
-    return jnp.where(warm, config.warmup_scale * drawn, made + noise)
+    return jnp.where(warm, drawn, made + noise)
 
 
 def make_policy(state: TrainState, config: PolicyGeneratorConfig) -> Policy:

@@ -43,7 +43,6 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
       drawn_noise: share of it where the command was drawn from below the best.
       warmup: policies of the warm-up: all the generator's own for the upper end of the scale, without noise, or drawn
         at random.
-      warmup_scale: the weights of random policies are multiplied with it; larger ones do more extreme things.
       warmup_episodes: rows before anything is learnt.
       command: return that training episodes are generated for: the best so far, the upper end of the scale, or by the
         toss of a coin the best so far or one drawn evenly from the lower end of the scale up to it (drawn).
@@ -86,7 +85,6 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
     param_noise: float = number(0.1, symbol="σ")
     drawn_noise: float = number(1.0, 0.0, 1.0)
     warmup: str = choice("generated", "random")
-    warmup_scale: float = number(1.0)
     warmup_episodes: int = integer(10)
     command: str = choice("best", "top", "drawn")
     drive: float = number(0.0, -1e9, 1e9)

@@ -125,7 +125,7 @@ def may_replace(returns: Array, command: Array, best: Array, config: PolicyGener
 
 
 def keep(store: Store, policies: Array, returns: Array, replace: Array, config: PolicyGeneratorConfig) -> Store:
-    """Keeps policies ``[N, P]`` with their returns ``[N]``, one after the other; ``replace`` as `may_replace` says."""
+    """Keeps policies ``[N, P]`` with their returns ``[N]``, one after the other; ``replace`` is of `may_replace`."""
     if isinstance(store, Ring):
         return write_ring(store, policies, returns)
 

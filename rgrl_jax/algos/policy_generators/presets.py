@@ -64,7 +64,14 @@ _TUNED: dict[str, Settings] = {
     "CartPole-v1": _OFTEN_SHORT | {"episodes": 400},
     "Pendulum-v1": _PENDULUM,
     "MountainCarContinuous-v0": _TOLD
-    | {"episodes": 200, "buckets": 50, "rank_weight": 0.03, "generator_rate": 3e-3, "param_noise": 0.2, "drawn_noise": 0.6},
+    | {
+        "episodes": 200,
+        "buckets": 50,
+        "rank_weight": 0.03,
+        "generator_rate": 3e-3,
+        "param_noise": 0.2,
+        "drawn_noise": 0.6,
+    },
     "Swimmer-misc": {"episodes": 200},
 }
 _TUNED_GOGEPO: dict[str, Settings] = {
