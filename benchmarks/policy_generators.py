@@ -7,12 +7,13 @@
 
 A cell is a method on an environment: the ``tuned`` preset, for ``udrlpg_law`` and the ablations of its store
 ``small``, or for tasks of MuJoCo that of the paper, with what `METHODS` changes. Its seeds are trained side by side
-until all have taken the environment's steps. A cell that was interrupted goes on from its last checkpoint, and a
-finished one is not run again. Rows are under ``benchmarks/results/policy_generators``: ``returns.csv`` with the mean
-return of 10 noiseless episodes after every so many episodes as a twentieth of the steps takes if none ends early,
-and the return that was commanded for them; ``identity.csv`` with the mean return of 10 episodes for each of 11
-commands, as soon as the seed has taken the environment's steps. Both leave out a bonus for every step where learning
-does (Hopper), so that they can be compared with commands.
+until all have taken the environment's steps, or six times the episodes that these take if none ends early. A cell
+that was interrupted goes on from its last checkpoint, and a finished one is not run again. Rows are under
+``benchmarks/results/policy_generators``: ``returns.csv`` with the mean return of 10 noiseless episodes after every so
+many episodes as a twentieth of the steps takes if none ends early, and the return that was commanded for them;
+``identity.csv`` with the mean return of 10 episodes for each of 11 commands, as soon as the seed has taken the
+environment's steps. Both leave out a bonus for every step where learning does (Hopper), so that they can be compared
+with commands.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ POINTS = 20
 EPISODES = 10
 """Noiseless ones at every point, and for every command."""
 COMMANDS = 11
+LONGEST = 6
+"""Times the episodes that the steps take if none ends early; seeds that have not taken them by then are given up."""
 GRID = 50
 """Points of a curve in a plot."""
 
@@ -114,10 +117,11 @@ class Look(rgrl.Callback):
             run.stopped = f"{self.steps} steps"
 
     def write_identity(self, run: Any, taken: Any) -> None:
-        """Rows of ``identity.csv`` of the seeds that have taken their steps, once."""
+        """Rows of ``identity.csv`` of the seeds that have taken their steps, or are given up, once."""
         path, env_id = self.out / "identity.csv", run.config.env_id
         there = {row["seed"] for row in of(read(path), method=self.method, environment=env_id)}
-        due = [i for i, seed in enumerate(self.seeds) if taken[i] >= self.steps and seed not in there]
+        last = run.episode == run.planned
+        due = [i for i, seed in enumerate(self.seeds) if (taken[i] >= self.steps or last) and seed not in there]
         if due:
             found = self.follow(run.state)
             asked, reached = np.asarray(found.commanded), np.asarray(found.achieved).mean(axis=2)
@@ -157,13 +161,14 @@ def run_cell(method: str, config: Any, seeds: list[int], steps: int, out: Path) 
     name = f"{method}-{config.env_id.replace(':', '_')}"
     folder = out / "unfinished" / name
     chunk = max(steps // (POINTS * config.spec.max_steps * config.num_envs), 1)
-    endless = config.replace(episodes=10**6)  # `Look` ends it
+    longest = LONGEST * -(-steps // (config.spec.max_steps * config.num_envs))
+    longer = config.replace(episodes=max(longest // chunk, 1) * chunk)  # `Look` ends it
     keys, state = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32)), None
     if (folder / "checkpoints").exists():
         keys, state = None, rgrl.load_run(folder).state
     callbacks = [Look(method, seeds, steps, out), rgrl.Checkpoint(folder, keep=1)]
-    if state is None or int(state.env_steps.min()) < steps:
-        rgrl.run(keys, endless, state=state, chunk=chunk, callbacks=callbacks)
+    if state is None or (int(state.env_steps.min()) < steps and int(state.episode.max()) < longer.episodes):
+        rgrl.run(keys, longer, state=state, chunk=chunk, callbacks=callbacks)
     about = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     machine = describe_run("jax", "jaxlib", "flax", "gymnax", "optax")
     (out / f"{name}.json").write_text(json.dumps(machine | {"seeds": seeds, "config": about}, indent=1) + "\n")

@@ -43,7 +43,14 @@ SMALL = {
     "evaluator_updates": 3,
     "buckets": 1000,
     "kept_buckets": 8,
+    "bucket_size": 2,
+    "full": "reject",
+    "above": "append",
+    "rank_weight": 0.3,
     "capacity": 7,
+    "warmup": "generated",
+    "command": "best",
+    "drawn_noise": 1.0,
 }
 
 

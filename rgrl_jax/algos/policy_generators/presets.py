@@ -4,13 +4,26 @@
 host. Of UDRLPG's code only Hopper's settings are there; it does not say whether the other tasks had others. Budgets
 were published in steps, 100,000 and 3,000,000; how many episodes these take depends on how long they last, and is a
 guess for InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. GoGePo's settings are first tries.
-No setting tried so far has learnt the pendulum, and nothing was tried on the swimmer.
+No setting tried so far has learnt the pendulum, or gymnax's swimmer, whose goal is elsewhere in every episode.
 
-UDRLPG has two small profiles, looked for on two to eight tuning seeds on CartPole and the car. ``small`` keeps how
-the authors' code stores, draws and commands, by which little but the best that was played is learnt. ``tuned`` is
-meant to do as it is told: half of the training episodes are played for lower returns, few buckets of one policy each
-are drawn nearly alike, and the newest policy replaces what is there, so that neighbours come from much the same
-generator. That works on the car; on CartPole it reaches the goal more often, and obeys less.
+UDRLPG has two small profiles. ``small`` keeps how the authors' code stores, draws and commands, by which little but
+the best that was played is learnt. ``tuned`` is meant to do as it is told, on CartPole and the car: half of the
+training episodes are played for lower returns, and few buckets of one policy each are drawn nearly alike. What obeys
+was looked for from seed 1000 on, over 100,000 steps; each figure is the mean correlation of achieved with commanded
+returns:
+
+- CartPole, 10 seeds. Where the newest policy replaces what is in its bucket, those that were to be the best and fell
+  short by their noise crowd out the rest, and the mean of these is good again: 0.36. ``select`` turns them away, and
+  with less noise for drawn commands, observations on the running scale and more noise for the best it is 0.90 (0.29
+  without less noise for drawn commands, 0.68 with raw observations and a noise of 0.2 for the best alone). Runs that
+  had not taken their steps after 500 episodes count as they were then.
+- The car. On the running scale stored policies go stale while the scale moves, and figures do not carry over: 0.91 on
+  10 seeds was 0.72 on seeds 0 to 19. On the range of the environment it is 0.89 on 20 seeds, and with less noise,
+  0.15, 0.93, or 0.90 with a rank weight of 0.1, which reaches the goal more often; the preset lies between. A noise
+  of 0.3 obeys less (0.82), less noise for drawn commands too (0.80 for 0.89).
+- Neither larger random policies in the warm-up (0.55 to 0.79 on 12 seeds) nor commands kept to what was reached (0.69
+  on 20) made up for the running scale on the car.
+- The pendulum, 10 seeds: 0.44, at -1229; with less noise -0.08. The swimmer with the settings of CartPole: below 0.
 """
 
 from __future__ import annotations
@@ -59,19 +72,13 @@ _TOLD: Settings = {
     "full": "select",
     "generator_updates": 16,
 }
-_OFTEN_SHORT: Settings = _TOLD | {"buckets": 20, "rank_weight": 0.0, "param_noise": 0.3, "drawn_noise": 0.3}
+_EQUAL: Settings = _TOLD | {"buckets": 20, "rank_weight": 0.0}
 _TUNED: dict[str, Settings] = {
-    "CartPole-v1": _OFTEN_SHORT | {"episodes": 400},
-    "Pendulum-v1": _PENDULUM,
+    "CartPole-v1": _EQUAL | {"episodes": 400, "param_noise": 0.3, "drawn_noise": 0.3},
+    "Pendulum-v1": _EQUAL | _PENDULUM | {"generator_rate": 1e-3, "drawn_noise": 0.5},
     "MountainCarContinuous-v0": _TOLD
-    | {
-        "episodes": 200,
-        "buckets": 50,
-        "rank_weight": 0.03,
-        "generator_rate": 3e-3,
-        "param_noise": 0.2,
-        "drawn_noise": 0.6,
-    },
+    | {"episodes": 200, "observation": "range", "buckets": 50, "rank_weight": 0.06}
+    | {"generator_rate": 3e-3, "param_noise": 0.15},
     "Swimmer-misc": {"episodes": 200},
 }
 _TUNED_GOGEPO: dict[str, Settings] = {
