@@ -222,6 +222,7 @@ BAD = [
     ({"neuron_critic": "layer", "topology": "recurrent"}, ["neuron_critic = 'layer'", "feedforward"]),
     ({"neuron_critic": "quadratic"}, ["'quadratic'", "bilinear"]),
     ({"voltage_noise": 0.1}, ["voltage_noise = 0.1", "voltages = 'stored'"]),
+    ({"rule": "neuron_ddpg", "neuron_aim": "whole"}, ["voltage_noise = 0.0", "above 0", "neuron_aim = 'whole'"]),
     ({"discount": 1.5}, ["discount = 1.5", "0..1"]),
     ({"target_rate": -0.1}, ["target_rate = -0.1", "0..1"]),
     ({"noise": "white"}, ["noise = 'white'", "gaussian, ou, none"]),

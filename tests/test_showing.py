@@ -11,7 +11,12 @@ import rgrl_jax as rgrl
 from rgrl_jax import showing
 from rgrl_jax.algos.config import changed
 
-CONFIGS = [tiny_config(), rgrl.preset("CartPole-v1", algo="backprop")]
+CONFIGS = [
+    tiny_config(),
+    rgrl.preset("CartPole-v1", algo="backprop"),
+    rgrl.preset("Pendulum-v1", algo="ddpg"),
+    rgrl.preset("CartPole-v1", algo="udrlpg"),
+]
 
 
 def plan_output(width=3):

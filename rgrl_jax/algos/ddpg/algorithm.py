@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from rgrl_jax import showing
 from rgrl_jax.algos.base import Algorithm, Cost, Halves, register_algorithm
 from rgrl_jax.algos.ddpg.config import RULES, DDPGConfig
 from rgrl_jax.algos.ddpg.networks import action_of, fire
@@ -54,6 +55,12 @@ class TrainState(struct.PyTreeNode):
     updates: Array
     episode: Array
     env_steps: Array
+
+    def __repr__(self) -> str:
+        return showing.show_record(self)
+
+    def _repr_html_(self) -> str:
+        return showing.record_html(self)
 
 
 class Learner(struct.PyTreeNode):

@@ -127,6 +127,12 @@ class DDPGConfig(struct.PyTreeNode):
     voltage_noise: float = number(0.0)
     output_voltage: str = choice("executed", "own")
 
+    def __repr__(self) -> str:
+        return fields.show(self)
+
+    def _repr_html_(self) -> str:
+        return fields.show_html(self)
+
     @property
     def spec(self) -> EnvSpec:
         """The environment as the agent sees it."""
@@ -152,10 +158,16 @@ class DDPGConfig(struct.PyTreeNode):
         self._check_environment()
         self._check_networks()
         tried = self.voltages == "stored" or self.neuron_aim == "whole"
-        if not tried and not fields.is_traced(self.voltage_noise) and np.any(self.voltage_noise):
+        if fields.is_traced(self.voltage_noise):
+            return
+        if np.any(self.voltage_noise) and not tried:
             raise ValueError(
                 f"voltage_noise = {self.voltage_noise} needs voltages = 'stored' or neuron_aim = 'whole', or nothing "
                 "learns of it"
+            )
+        if self.neuron_aim == "whole" and not np.all(self.voltage_noise):
+            raise ValueError(
+                f"voltage_noise = {self.voltage_noise} must be above 0 with neuron_aim = 'whole', which learns of it"
             )
 
     def _check_environment(self) -> None:

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from rgrl_jax import showing
 from rgrl_jax.algos.base import Algorithm, Cost, Halves, register_algorithm
 from rgrl_jax.algos.policy_generators.config import RULES, PolicyGeneratorConfig
 from rgrl_jax.algos.policy_generators.generator import tilings
@@ -67,6 +68,12 @@ class TrainState(struct.PyTreeNode):
     best: Array
     episode: Array
     env_steps: Array
+
+    def __repr__(self) -> str:
+        return showing.show_record(self)
+
+    def _repr_html_(self) -> str:
+        return showing.record_html(self)
 
 
 class Player(struct.PyTreeNode):

@@ -105,6 +105,12 @@ class PolicyGeneratorConfig(struct.PyTreeNode):
     evaluator_updates: int = integer(4, 1)
     evaluator_rate: float = number(5e-3)
 
+    def __repr__(self) -> str:
+        return fields.show(self)
+
+    def _repr_html_(self) -> str:
+        return fields.show_html(self)
+
     @property
     def spec(self) -> EnvSpec:
         """The environment as the agent sees it."""
