@@ -324,8 +324,15 @@ def test_memory_of_the_published_settings(monkeypatch, rule, megabytes):
     """
     monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
     spec = rgrl.make_spec("Pendulum-v1", 1000)
-    boxes = {"observation": rgrl.Box(-9.0, 9.0, (11,)), "action": rgrl.Box(-1.0, 1.0, (3,))}
-    rgrl.register_env("Hopper-sized", lambda limit: dataclasses.replace(spec, **boxes))
+    obs, nothing = jnp.zeros(11), jnp.bool_(False)
+    sized = dataclasses.replace(
+        spec,
+        reset=lambda key: (obs, ()),
+        step=lambda key, state, action: (obs, (), action.sum(), nothing, nothing),
+        observation=rgrl.Box(-9.0, 9.0, (11,)),
+        action=rgrl.Box(-1.0, 1.0, (3,)),
+    )
+    rgrl.register_env("Hopper-sized", lambda limit: sized)
     settings = policy_generators.BASES[rule] | policy_generators.PRESETS[rule]["paper"]["gymnasium:Hopper-v5"]
     policy = 11 * 256 + 256 + 256 * 256 + 256 + 256 * 3 + 3
     tile, embedding, units = (32, 32, 512) if rule == "udrlpg" else (16, 8, 256)

@@ -395,10 +395,11 @@ def test_watched_fields(toy, monkeypatch, field, value):
 
 def test_nan_after_resuming_names_the_old_checkpoint(toy, tmp_path):
     """The last good checkpoint may be of an earlier session."""
-    rgrl.run(KEY, toy.replace(episodes=3), callbacks=[rgrl.Checkpoint(tmp_path)])
+    bad = toy.replace(bad_episode=4.0)
+    rgrl.run(KEY, bad.replace(episodes=3), callbacks=[rgrl.Checkpoint(tmp_path)])
     state = rgrl.load_run(tmp_path).state
     with pytest.raises(FloatingPointError) as error:
-        rgrl.run(None, toy.replace(bad_episode=4.0), state=state, callbacks=[rgrl.Checkpoint(tmp_path)])
+        rgrl.run(None, bad, state=state, callbacks=[rgrl.Checkpoint(tmp_path)])
     says(error, tmp_path / "checkpoints" / "3")
 
 
