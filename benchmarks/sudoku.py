@@ -24,6 +24,7 @@ import argparse
 import dataclasses
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +289,7 @@ def run_cell(cell: dict[str, Any], seeds: list[int], boards: int, settings: Sett
       SystemExit: if rows of the cell were made with other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
-    about = out / ("-".join(str(cell[name]) for name in CELL) + ".json")
+    about = _about(out, cell.values())
     used = dataclasses.asdict(settings) | {"boards": boards}
     kept = json.loads(about.read_text())["settings"] if about.exists() else used
     for name, value in used.items():
@@ -299,6 +300,11 @@ def run_cell(cell: dict[str, Any], seeds: list[int], boards: int, settings: Sett
     for seed in (seed for seed in seeds if seed not in done):
         about.write_text(json.dumps(describe_run("jax", "flax", "optax") | {"settings": used}, indent=2) + "\n")
         report.append_rows(out / "sudoku.csv", [run_seed(cell, seed, boards, settings)])
+
+
+def _about(out: Path, cell: Iterable[Any]) -> Path:
+    """Where settings and machine of a cell are."""
+    return out / ("-".join(map(str, cell)) + ".json")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -321,20 +327,25 @@ def write_report(arguments: argparse.Namespace) -> None:
         "boxes",
         "rule",
         "members",
+        "width",
+        "starts",
+        "iterations",
         "seeds",
         "boards",
         "solved",
         "worst to best seed",
         "boards per second",
     )
-    text = ["# Sudokus by deduction", "", *__doc__.strip().split("\n\n")[2:], ""]
+    text = ["# Sudokus by deduction", "", "\n\n".join(__doc__.strip().split("\n\n")[2:]), ""]
     text += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for cell in sorted({tuple(row[name] for name in CELL) for row in rows}):
         own = [row for row in rows if tuple(row[name] for name in CELL) == cell]
         boards, solved = (sum(row[name] for row in own) for name in ("boards", "solved"))
         rates = [row["solved"] / row["boards"] for row in own]
         speed = np.median([row["boards_per_second"] for row in own])
-        values = (*cell, len(own), boards, f"{solved / boards:.1%}", f"{min(rates):.1%} to {max(rates):.1%}")
+        used = json.loads(_about(arguments.out, cell).read_text())["settings"]
+        found = tuple(used[name] for name in ("width", "starts", "iterations"))
+        values = (*cell, *found, len(own), boards, f"{solved / boards:.1%}", f"{min(rates):.1%} to {max(rates):.1%}")
         text.append("| " + " | ".join(map(str, (*values, f"{speed:.3g}"))) + " |")
     (arguments.out / "README.md").write_text("\n".join([*text, "", *report.machines(arguments.out), ""]))
 

@@ -112,4 +112,4 @@ def test_the_command_runs_cells_and_writes_the_table(quick, tmp_path, monkeypatc
     sudoku.main()
     assert quick == [1, 2, 1, 2]
     table = (tmp_path / "README.md").read_text()
-    assert "| 4 | rectangular | different | 2 | 2 | 8 | 37.5% | 25.0% to 50.0% | 2.5 |" in table
+    assert "| 4 | rectangular | different | 2 | 8 | 8 | 50 | 2 | 8 | 37.5% | 25.0% to 50.0% | 2.5 |" in table

@@ -167,7 +167,7 @@ class DDPGConfig(struct.PyTreeNode):
             )
         if self.neuron_aim == "whole" and not np.all(self.voltage_noise):
             raise ValueError(
-                f"voltage_noise = {self.voltage_noise} must be above 0 with neuron_aim = 'whole', which tries voltages by it"
+                f"voltage_noise = {self.voltage_noise} must be above 0 with neuron_aim = 'whole', which needs it"
             )
 
     def _check_environment(self) -> None:
