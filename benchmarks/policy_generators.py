@@ -12,8 +12,9 @@ that was interrupted goes on from its last checkpoint, and a finished one is not
 ``benchmarks/results/policy_generators``: ``returns.csv`` with the mean return of 10 noiseless episodes after every so
 many episodes as a twentieth of the steps takes if none ends early, and the return that was commanded for them;
 ``identity.csv`` with the mean return of 10 episodes for each of 11 commands, as soon as the seed has taken the
-environment's steps. Both leave out a bonus for every step where learning does (Hopper), so that they can be compared
-with commands.
+environment's steps (``udrlpg_law``, ``udrlpg_equal_buckets`` and GoGePo on the car are older: there when the last
+seed had taken them, so that most had learnt for longer). Both leave out a bonus for every step where learning does
+(Hopper), so that they can be compared with commands.
 """
 
 from __future__ import annotations
