@@ -303,3 +303,20 @@ def test_generators_of_policies_are_measured_once(tmp_path, monkeypatch):
     assert f"| {last:.1f} (" in (tmp_path / "README.md").read_text()
     assert (tmp_path / "identity-Pendulum-v1.png").stat().st_size > 5_000
     assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_generators_that_keep_failing_are_given_up(tmp_path, monkeypatch):
+    """Seeds whose episodes end early are played no more than so many, and are measured as they then are."""
+    small = {"hidden": (4,), "tile": 2, "embedding": 2, "generator_hidden": (4,), "max_steps": 30, "episodes": 2}
+    changes = {"POINTS": 1, "LONGEST": 2, "EPISODES": 2, "COMMANDS": 3, "STEPS": {"CartPole-v1": 90}}
+    changes["METHODS"] = {"udrlpg": {"algo": "udrlpg", "warmup_episodes": 6, "kept_buckets": 4} | small}
+    for name, value in changes.items():
+        monkeypatch.setattr(policy_generators, name, value)
+    arguments = ["learn", "--envs", "CartPole-v1", "--seeds", "8", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["policy_generators", *arguments])
+    policy_generators.main()
+    rows, identity = (policy_generators.read(tmp_path / f"{name}.csv") for name in ("returns", "identity"))
+    taken = {row["seed"]: row["env_steps"] for row in rows}
+    assert min(taken.values()) < 90 and len(rows) == 16  # after three episodes and after six, no more
+    assert {row["seed"] for row in identity} == set(range(8)) and len(identity) == 24
+    assert (tmp_path / "udrlpg-CartPole-v1.json").exists() and not list((tmp_path / "unfinished").iterdir())
