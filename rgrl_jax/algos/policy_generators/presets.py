@@ -76,7 +76,7 @@ _TUNED: dict[str, Settings] = {
     "Swimmer-misc": {"episodes": 200},
 }
 _TUNED_GOGEPO: dict[str, Settings] = {
-    "CartPole-v1": {"episodes": 400},
+    "CartPole-v1": {"episodes": 400, "warmup": "random", "warmup_episodes": 20, "command": "drawn", "param_noise": 0.3},
     "Pendulum-v1": _PENDULUM,
     "MountainCarContinuous-v0": {"episodes": 200, "generator_rate": 3e-4, "param_noise": 0.2, "drive": 5.0},
     "Swimmer-misc": {"episodes": 200},
