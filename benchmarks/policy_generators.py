@@ -12,9 +12,8 @@ that was interrupted goes on from its last checkpoint, and a finished one is not
 ``benchmarks/results/policy_generators``: ``returns.csv`` with the mean return of 10 noiseless episodes after every so
 many episodes as a twentieth of the steps takes if none ends early, and the return that was commanded for them;
 ``identity.csv`` with the mean return of 10 episodes for each of 11 commands, as soon as the seed has taken the
-environment's steps (``udrlpg_law``, ``udrlpg_equal_buckets`` and GoGePo on the car are older: there when the last
-seed had taken them, so that most had learnt for longer). Both leave out a bonus for every step where learning does
-(Hopper), so that they can be compared with commands.
+environment's steps or is given up. Both leave out a bonus for every step where learning does (Hopper), so that they
+can be compared with commands.
 """
 
 from __future__ import annotations
@@ -58,7 +57,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "udrlpg_replace": LAW | {"full": "replace"},
     "udrlpg_clamp": LAW | {"above": "clamp"},
 }
-"""Methods, as changes of a preset of an algorithm. From `udrlpg_law` on, the ablation of the store."""
+"""Methods, as changes of a preset of an algorithm."""
+ABLATION = [method for method, settings in METHODS.items() if settings.get("preset") == "small"]
+"""Those that have the law of the authors' code, with other stores."""
 SMALL = ("CartPole-v1", "Pendulum-v1", "MountainCarContinuous-v0", "Swimmer-misc")
 STEPS = dict.fromkeys(SMALL, 100_000) | {
     "gymnasium:InvertedPendulum-v5": 100_000,
@@ -200,7 +201,10 @@ def of(rows: list[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
 
 
 def curves(rows: list[dict[str, Any]], grid: Any) -> Any:
-    """Of each seed the last evaluation up to each number of steps ``[seeds, points]``; NaN before the first."""
+    """Of each seed the last evaluation up to each number of steps ``[seeds, points]``; NaN before the first.
+
+    That of a seed that was given up stays to the end.
+    """
     lines = []
     for seed in sorted({row["seed"] for row in rows}):
         own = of(rows, seed=seed)
@@ -264,29 +268,36 @@ def _table(head: tuple[str, ...], lines: list[tuple[Any, ...]]) -> list[str]:
 
 
 def draw(rows: list[dict[str, Any]], env_id: str, path: Path, *, identity: bool) -> None:
-    """A line per method with a band over seeds: returns against steps, or achieved against commanded returns."""
+    """A line per method with a band over seeds: returns against steps, or achieved against commanded returns.
+
+    Where the store was changed, that is a plot of its own beside the others.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.0, 4.5), layout="constrained")
+    methods = [method for _, method in _cells(rows)]
+    panels = [[m for m in methods if (m in ABLATION) == changed] for changed in (False, True)]
+    panels = [panel for panel in panels if panel]
+    figure = Figure(figsize=(5.0 * len(panels) + 1.0, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    steps = np.linspace(0, STEPS[env_id], GRID + 1)[1:]
-    for (_, method), color in zip(_cells(rows), [*report.COLORS, "#444444"], strict=False):
-        own = of(rows, method=method)
-        x, lines = steps, curves(own, steps)
+    for axis, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
+        for method, color in zip(panel, report.COLORS, strict=False):
+            own = of(rows, method=method)
+            x = np.linspace(0, STEPS[env_id], GRID + 1)[1:]
+            lines = curves(own, x)
+            if identity:
+                x, lines = report.curves(own, "command")[0], report.curves(own, "eval_return")
+            rgrl.draw_band(axis, x, lines, color=color, label=f"{method} ({len(lines)} seeds)")
         if identity:
-            x, lines = report.curves(own, "command")[0], report.curves(own, "eval_return")
-        rgrl.draw_band(axis, x, lines, color=color, label=f"{method} ({len(lines)} seeds)")
-    if identity:
-        axis.plot(axis.get_xlim(), axis.get_xlim(), color="0.3", linestyle="--", linewidth=1, label="as commanded")
-    elif report.goal_of(env_id) is not None:
-        axis.axhline(report.goal_of(env_id), color="0.3", linestyle=":", linewidth=1)
-    axis.set_xlabel("commanded return" if identity else "environment steps")
-    axis.set_ylabel("achieved return" if identity else f"return of {EPISODES} noiseless episodes")
-    axis.grid(alpha=0.25)
-    axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False, fontsize="small")
+            ends = axis.get_xlim()
+            axis.plot(ends, ends, color="0.3", linestyle="--", linewidth=1, label="as commanded")
+        elif report.goal_of(env_id) is not None:
+            axis.axhline(report.goal_of(env_id), color="0.3", linestyle=":", linewidth=1)
+        axis.set_xlabel("commanded return" if identity else "environment steps")
+        axis.set_ylabel("achieved return" if identity else f"return of {EPISODES} noiseless episodes")
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False, fontsize="small")
     figure.suptitle(env_id)
     figure.savefig(path, dpi=120)
 
