@@ -3,8 +3,8 @@
 ``paper`` are those of the authors' public code, on the tasks of UDRLPG's paper, as Gymnasium's environments on the
 host. Of UDRLPG's code only Hopper's settings are there; it does not say whether the other tasks had others. Budgets
 were published in steps, 100,000 and 3,000,000; how many episodes these take depends on how long they last, and is a
-guess for InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. No setting tried so far has learnt the
-pendulum, or gymnax's swimmer, whose goal is elsewhere in every episode.
+guess for InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. No setting tried so far has learnt
+the pendulum, or gymnax's swimmer, whose goal is elsewhere in every episode.
 
 UDRLPG has two small profiles. ``small`` keeps how the authors' code stores, draws and commands, by which little but
 the best that was played is learnt. ``tuned`` is meant to do as it is told, on CartPole and the car: half of the
@@ -19,9 +19,9 @@ was looked for on 10 to 20 seeds from 1000 on, over 100,000 steps:
   carry over. A lower rank weight obeys better, a higher one reaches the goal more often; the preset lies between.
 - Larger random policies in the warm-up, and commands kept to what was reached, brought nothing.
 
-GoGePo's, from 6 and 10 seeds from 1000 on: with the authors' warm-up, commands and noise most seeds on CartPole stay at
-episodes of some ten steps, since all that is known of returns lies close together. Random policies first, drawn
-commands and three times the noise spread them; on the car a rate far below UDRLPG's is what helped most.
+GoGePo's, from 6 and 10 seeds from 1000 on: with the authors' warm-up, commands and noise most seeds on CartPole stay
+at episodes of some ten steps, since all that is known of returns lies close together. Random policies first, drawn
+commands and three times the noise spread them; on the car a lower rate is what helped most.
 """
 
 from __future__ import annotations
