@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -201,8 +202,30 @@ def _compile_there(program: Callable[..., Any], arguments: tuple[Any, ...], shar
     if len(sharding.device_set) == 1:
         return jax.jit(program).lower(*arguments).compile()
     specs = (*(sharding.spec for _ in mapped), PartitionSpec())
-    spread_out = jax.shard_map(program, mesh=sharding.mesh, in_specs=specs, out_specs=sharding.spec, check_vma=False)
-    return jax.jit(spread_out).lower(*processes.lay_out(mapped, sharding), config).compile()
+    spread_out = partial(jax.shard_map, mesh=sharding.mesh, in_specs=specs, out_specs=sharding.spec, check_vma=False)
+    placed = (*processes.lay_out(mapped, sharding), config)
+    own = jax.tree.map(lambda x: jax.ShapeDtypeStruct(sharding.shard_shape(x.shape), x.dtype), mapped)
+    whole = jax.eval_shape(spread_out(program), *placed)
+
+    def part(*arguments: Any) -> Any:
+        *mapped, config = arguments
+        return _without_empty(program(*_with_empty(own, mapped), config))
+
+    def parts(*arguments: Any) -> Any:
+        *mapped, config = arguments
+        return _with_empty(whole, spread_out(part)(*_without_empty(mapped), config))
+
+    return jax.jit(parts).lower(*placed).compile()
+
+
+def _without_empty(tree: Any) -> Any:
+    """Arrays of size zero become None: XLA crashes on them where jax 0.11.2 spreads them over devices."""
+    return jax.tree.map(lambda x: x if x.size else None, tree)
+
+
+def _with_empty(shapes: Any, tree: Any) -> Any:
+    """The other way round, for a tree of these shapes and types."""
+    return jax.tree.map(lambda like, x: jnp.zeros(like.shape, like.dtype) if x is None else x, shapes, tree)
 
 
 def _in_batches(function: Callable[[Any], Any], seeds: Any, n: int, batch: int) -> Any:
