@@ -318,7 +318,8 @@ def write_report(arguments: argparse.Namespace) -> None:
             if own:
                 draw(own, env_id, out / picture, identity=name == "identity")
                 text += [f"![{name}]({picture})", ""]
-    missing = [env_id for env_id in STEPS if env_id not in {row["environment"] for row in returns}]
+    cells = [(env_id, method) for env_id in STEPS for method in ("udrlpg", "gogepo")]
+    missing = [f"{method} on {env_id}" for env_id, method in cells if (env_id, method) not in _cells(returns)]
     text += [f"Not run yet: {', '.join(missing)}.", ""] if missing else []
     (out / "README.md").write_text("\n".join([*text, *report.machines(out), ""]))
 
