@@ -283,10 +283,11 @@ def draw(rows: list[dict[str, Any]], env_id: str, path: Path, *, identity: bool)
     for axis, panel in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True):
         for method, color in zip(panel, report.COLORS, strict=False):
             own = of(rows, method=method)
-            x = np.linspace(0, STEPS[env_id], GRID + 1)[1:]
-            lines = curves(own, x)
             if identity:
                 x, lines = report.curves(own, "command")[0], report.curves(own, "eval_return")
+            else:
+                x = np.linspace(0, STEPS[env_id], GRID + 1)[1:]
+                lines = curves(own, x)
             rgrl.draw_band(axis, x, lines, color=color, label=f"{method} ({len(lines)} seeds)")
         if identity:
             ends = axis.get_xlim()
@@ -311,7 +312,8 @@ def write_report(arguments: argparse.Namespace) -> None:
         text += ["## Returns", "", *returns_table(returns), ""]
     if identity:
         text += ["## Achieved against commanded returns", "", *identity_table(identity), ""]
-    for env_id in dict.fromkeys(env_id for env_id, _ in _cells(returns)):
+    there = _cells(returns)
+    for env_id in dict.fromkeys(env_id for env_id, _ in there):
         text += [f"## {env_id}", ""]
         for rows, name in ((returns, "returns"), (identity, "identity")):
             own, picture = of(rows, environment=env_id), f"{name}-{env_id.replace(':', '_')}.png"
@@ -319,7 +321,7 @@ def write_report(arguments: argparse.Namespace) -> None:
                 draw(own, env_id, out / picture, identity=name == "identity")
                 text += [f"![{name}]({picture})", ""]
     cells = [(env_id, method) for env_id in STEPS for method in ("udrlpg", "gogepo")]
-    missing = [f"{method} on {env_id}" for env_id, method in cells if (env_id, method) not in _cells(returns)]
+    missing = [f"{method} on {env_id}" for env_id, method in cells if (env_id, method) not in there]
     text += [f"Not run yet: {', '.join(missing)}.", ""] if missing else []
     (out / "README.md").write_text("\n".join([*text, *report.machines(out), ""]))
 
