@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -13,61 +14,61 @@ from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Array, Box, Episode, Key, Metrics, PyTree
 
 
-class View(NamedTuple):
-    """What a policy is shown.
+class Timestep(NamedTuple):
+    """What a policy is given.
 
     Attributes:
       episode: the ``N`` episodes so far, of which rows ``0 .. t`` are known.
       t: the present row.
-      env_state: true states of the environments ``[N, ...]``; only an oracle may look.
-      memory: what the policy returned for itself the last time.
+      env_state: true states of the environments ``[N, ...]``, or nothing on the host; only an oracle may look.
+      carry: what the policy returned for itself the last time.
     """
 
     episode: Episode
     t: Array
     env_state: PyTree
-    memory: PyTree
+    carry: PyTree
 
 
-Policy = Callable[[Key, View], tuple[Array, PyTree, PyTree]]
-"""``policy(key, view) -> (actions [M, N, ...], info, memory)``.
+Policy = Callable[[Key, Timestep], tuple[Array, PyTree, PyTree]]
+"""``policy(key, timestep) -> (actions [M, N, ...], carry, info)``.
 
-The next ``M`` actions of all ``N`` environments; ``info``, a pytree of floating-point ``[N]`` arrays; and what
-the policy wants to be shown the next time, of the structure it was given.
+The next ``M`` actions of all ``N`` environments; what the policy wants to be given the next time, of the structure it
+was given; and ``info``, a pytree of floating-point ``[N]`` arrays.
 """
 
 
-class Acting(NamedTuple):
-    """Who plays, how often and by which key: what `rollout` is told beside the environment.
+class Actor(NamedTuple):
+    """A policy with what `rollout` needs to play it.
 
     Attributes:
-      key: of the episodes.
+      key: decides the episodes; consumed.
       policy: see `Policy`.
-      num_envs: ``N``.
-      memory: what the policy is shown the first time.
-      info: zeros as the policy reports, or None.
-      padding: see `advance`.
+      num_envs: ``N``, environments stepped together.
+      carry: what the policy is given the first time.
+      info: zeros like those the policy reports; None traces the policy once more to find out.
+      padding: steps for which an episode that ended by itself goes on, see `run_to_end`.
     """
 
     key: Key
     policy: Policy
     num_envs: int = 1
-    memory: PyTree = ()
+    carry: PyTree = ()
     info: PyTree | None = None
     padding: int = 0
 
 
-class Rollout(struct.PyTreeNode):
+class RolloutState(struct.PyTreeNode):
     """Episodes under way.
 
     Attributes:
-      episode: buffers filled so far; ``info`` is summed over plans.
+      episode: buffers filled so far; ``info`` is summed over decisions.
       env_state: ``[N, ...]``.
-      env_keys: ``[N]``.
-      policy_key: folded with the time for each plan.
+      env_keys: keys of the transitions ``[N]``.
+      policy_key: key of the decisions, folded with the time.
       t: rows filled, scalar int32.
-      plans: plans made for each environment while it ran ``[N]``.
-      memory: of the policy.
+      decisions: times the policy was asked while each environment ran ``[N]``.
+      carry: the policy's.
     """
 
     episode: Episode
@@ -75,155 +76,123 @@ class Rollout(struct.PyTreeNode):
     env_keys: Key
     policy_key: Key
     t: Array
-    plans: Array
-    memory: PyTree
+    decisions: Array
+    carry: PyTree
 
 
-def rollout(
-    key: Key,
-    spec: EnvSpec,
-    policy: Policy,
-    *,
-    num_envs: int = 1,
-    memory: PyTree = (),
-    info: PyTree | None = None,
-    padding: int = 0,
-) -> Episode:
+def rollout(spec: EnvSpec, actor: Actor) -> tuple[Episode, PyTree]:
     """Plays ``N`` episodes to their ends, in lockstep, in one loop that stops with the last of them.
 
-    An episode that has ended is frozen, and nothing is planned or stepped once all have ended. The
-    policy's keys depend on the time alone, so what it draws per plan (members, for instance) is shared
-    among the environments; resets and transitions are keyed per environment.
+    An episode that has ended is frozen, and nothing is planned or stepped once all have ended. The policy's keys
+    depend on the time alone, so what it draws per decision (members, for instance) is shared among the environments;
+    resets and transitions are keyed per environment.
 
     Args:
-      key: consumed.
       spec: the environment.
-      policy: see `Policy`; it is asked again after every ``M`` steps.
-      num_envs: ``N``.
-      memory: what the policy is shown the first time.
-      info: zeros as the policy reports, if they are known; else the policy is traced once more to find out.
-      padding: see `advance`.
+      actor: who plays.
 
     Returns:
-      An `Episode` with ``L = spec.max_steps``; ``info`` is averaged over each episode's plans.
+      An `Episode` with ``L = spec.max_steps``, whose ``info`` is averaged over each episode's decisions; and the
+      policy's last carry.
     """
-    started = begin(key, spec, policy, num_envs=num_envs, memory=memory, info=info, padding=padding)
-    return finish(advance(started, spec, policy, padding=padding))
+    obs, env_state = jax.vmap(spec.reset)(reset_keys(actor))
+    state = run_to_end(start(spec, actor, obs, env_state), spec, actor)
+    return to_episode(state), state.carry
 
 
-def begin(
-    key: Key,
-    spec: EnvSpec,
-    policy: Policy,
-    *,
-    num_envs: int = 1,
-    memory: PyTree = (),
-    info: PyTree | None = None,
-    padding: int = 0,
-) -> Rollout:
-    """Resets ``N`` environments; arguments as for `rollout`."""
-    obs, env_state = jax.vmap(spec.reset)(reset_keys(key, num_envs))
-    return begin_from(key, spec, policy, obs, env_state, memory=memory, info=info, padding=padding)
+def reset_keys(actor: Actor) -> Key:
+    """Returns the keys ``[N]`` that the environments are reset with."""
+    return jax.random.split(jax.random.split(actor.key, 3)[0], actor.num_envs)
 
 
-def reset_keys(key: Key, num_envs: int) -> Key:
-    """The keys ``[N]`` that `rollout` resets the environments with."""
-    return jax.random.split(jax.random.split(key, 3)[0], num_envs)
-
-
-def begin_from(
-    key: Key,
-    spec: EnvSpec,
-    policy: Policy,
-    obs: Array,
-    env_state: PyTree = (),
-    *,
-    memory: PyTree = (),
-    info: PyTree | None = None,
-    padding: int = 0,
-) -> Rollout:
-    """Begins where ``N`` environments were reset, by the keys of `reset_keys`, to observations ``[N, ...]``."""
-    _, env_key, policy_key = jax.random.split(key, 3)
+def start(spec: EnvSpec, actor: Actor, obs: Array, env_state: PyTree = ()) -> RolloutState:
+    """Begins where the environments were reset, by `reset_keys`, to observations ``[N, ...]``."""
+    _, env_key, policy_key = jax.random.split(actor.key, 3)
     n = obs.shape[0]
-    episode = _blank(spec, obs, padding)
+    episode, info = _blank(spec, obs, actor.padding), actor.info
     if info is None:
-        _, info, _ = jax.eval_shape(policy, policy_key, View(episode, jnp.int32(0), env_state, memory))
+        timestep = Timestep(episode, jnp.int32(0), env_state, actor.carry)
+        _, _, info = jax.eval_shape(actor.policy, policy_key, timestep)
         info = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), info)
-    episode = episode.replace(info=info)
-    env_keys = jax.random.split(env_key, n)
-    return Rollout(episode, env_state, env_keys, policy_key, jnp.int32(0), jnp.zeros(n, jnp.int32), memory)
+    return RolloutState(
+        episode=episode.replace(info=info),
+        env_state=env_state,
+        env_keys=jax.random.split(env_key, n),
+        policy_key=policy_key,
+        t=jnp.int32(0),
+        decisions=jnp.zeros(n, jnp.int32),
+        carry=actor.carry,
+    )
 
 
-def advance(
-    started: Rollout, spec: EnvSpec, policy: Policy, *, until: Array | int | None = None, padding: int = 0
-) -> Rollout:
-    """Plans and steps until every episode has ended, or until row ``until``.
+def run_to_end(state: RolloutState, spec: EnvSpec, actor: Actor) -> RolloutState:
+    """Decides and steps until every episode has ended.
 
-    With ``padding`` an episode that ended by itself goes on for so many steps, as in the authors' code: they are
+    With ``actor.padding`` an episode that ended by itself goes on for so many steps, as in the authors' code: they are
     recorded behind its end and count neither for its length nor for its return.
     """
 
-    def running(now: Rollout) -> Array:
-        more = jnp.any(_moving(now.episode, now.t, padding))
-        return more if until is None else more & (now.t < until)
+    def running(state: RolloutState) -> Array:
+        return jnp.any(_moving(state.episode, state.t, actor.padding))
 
-    def plan_and_execute(now: Rollout) -> Rollout:
-        now, actions = decide(now, policy)
-        episode, env_state = now.episode, now.env_state
+    def decide_and_step(state: RolloutState) -> RolloutState:
+        state, actions = decide(state, actor.policy)
+        chex.assert_shape(actions, (None, *state.episode.action.shape[1:]))
+        episode, env_state = state.episode, state.env_state
         for i in range(actions.shape[0]):
-            episode, env_state = _step(spec, now.env_keys, episode, env_state, actions[i], now.t + i, padding)
-        return now.replace(episode=episode, env_state=env_state, t=now.t + actions.shape[0])
+            t = state.t + i
+            episode, env_state = _step(spec, state.env_keys, episode, env_state, actions[i], t, actor.padding)
+        return state.replace(episode=episode, env_state=env_state, t=state.t + actions.shape[0])
 
-    return jax.lax.while_loop(running, plan_and_execute, started)
-
-
-def decide(now: Rollout, policy: Policy) -> tuple[Rollout, Array]:
-    """Asks the policy once: the next actions ``[M, N, ...]``, and the rollout with what it reported."""
-    key = jax.random.fold_in(now.policy_key, now.t)
-    actions, info, memory = policy(key, View(now.episode, now.t, now.env_state, now.memory))
-    alive = ~(now.episode.terminated | now.episode.truncated)
-    info = jax.tree.map(lambda total, x: total + jnp.where(alive, x, 0.0), now.episode.info, info)
-    return now.replace(episode=now.episode.replace(info=info), plans=now.plans + alive, memory=memory), actions
+    return jax.lax.while_loop(running, decide_and_step, state)
 
 
-def finish(done: Rollout) -> Episode:
-    """The episodes of a rollout, whether they have ended or not."""
-    return done.episode.replace(info=jax.tree.map(lambda total: total / done.plans, done.episode.info))
+def decide(state: RolloutState, policy: Policy) -> tuple[RolloutState, Array]:
+    """Asks the policy once; returns the state with what it reported, and the next actions ``[M, N, ...]``."""
+    key = jax.random.fold_in(state.policy_key, state.t)
+    actions, carry, info = policy(key, Timestep(state.episode, state.t, state.env_state, state.carry))
+    alive = ~(state.episode.terminated | state.episode.truncated)
+    info = jax.tree.map(lambda total, x: total + jnp.where(alive, x, 0.0), state.episode.info, info)
+    episode = state.episode.replace(info=info)
+    return state.replace(episode=episode, decisions=state.decisions + alive, carry=carry), actions
 
 
-def as_metrics(episode: Episode, *, finished: Array, env_steps: Array, loss: Array, windows: Array) -> Metrics:
-    """The row of metrics, scalars, of ``N`` episodes played side by side, without anything said of plans.
+def to_episode(state: RolloutState) -> Episode:
+    """Returns the episodes of a rollout, whether they have ended or not."""
+    return state.episode.replace(info=jax.tree.map(lambda total: total / state.decisions, state.episode.info))
+
+
+def episode_metrics(
+    episode: Episode, *, episodes: Array, env_steps: Array, loss: Array, info: dict[str, Array] | None = None
+) -> Metrics:
+    """Makes the row of metrics, scalars, of ``N`` episodes played side by side.
 
     Args:
       episode: the episodes, leaves ``[L + 1, N, ...]`` or ``[N]``.
-      finished: episodes finished so far, this row among them, scalar.
-      env_steps: environment steps taken so far, likewise.
+      episodes: episodes trained so far, these among them, scalar.
+      env_steps: environment steps taken so far, these among them, scalar.
       loss: see `Metrics.model_loss`, scalar.
-      windows: see `Metrics.windows`, scalar.
+      info: what else the algorithm reports, scalars by name.
     """
-    nothing = jnp.float32(0.0)
     return Metrics(
-        episode=finished,
+        episode=episodes,
         env_steps=env_steps,
         episode_return=episode.episode_return.mean(),
         episode_length=episode.length.sum(dtype=jnp.int32) // episode.length.shape[0],
         terminated=episode.terminated.all(),
         model_loss=loss,
-        plan_loss=nothing,
-        plan_movement=nothing,
-        plan_noise=nothing,
-        windows=windows,
+        info=info or {},
     )
 
 
 def _moving(episode: Episode, t: Array, padding: int) -> Array:
-    """Which environments step at row ``t`` ``[N]``: those that run, and those that are padded."""
+    """Says which environments step at row ``t`` ``[N]``: those that run, and those that are padded."""
     alive = ~(episode.terminated | episode.truncated)
     return alive | (episode.terminated & (t < episode.length + padding)) if padding else alive
 
 
 def _blank(spec: EnvSpec, obs: Array, padding: int) -> Episode:
-    """Empty buffers for as many environments as ``obs [N, ...]`` has rows, with ``obs`` in row 0."""
+    """Makes empty buffers for as many environments as ``obs [N, ...]`` has rows, with ``obs`` in row 0."""
     n, rows = obs.shape[0], spec.max_steps + 1 + padding
     if isinstance(spec.action, Box):
         action = jnp.zeros((rows, n, *spec.action.shape))
@@ -271,12 +240,12 @@ def record(
     Args:
       episode: the buffers.
       t: scalar int32.
-      action: what was done ``[N, ...]``; this and the others count only where an environment moves.
-      obs: what came of it ``[N, ...]``.
+      action: executed ``[N, ...]``; this and the others count only where an environment moves.
+      obs: observed after it ``[N, ...]``.
       reward: ``[N]``.
       terminated: ``[N]`` bool.
       truncated: ``[N]`` bool.
-      padding: see `advance`.
+      padding: see `run_to_end`.
     """
     alive = ~(episode.terminated | episode.truncated)
     lane = jnp.arange(alive.shape[0])
@@ -292,19 +261,19 @@ def record(
 
 
 def env_states(key: Key, spec: EnvSpec, episode: Episode) -> PyTree:
-    """Environment states along an episode that `rollout` played from the same key, for drawing.
+    """Retraces the environment states along an episode that `rollout` played, for drawing.
 
     Args:
-      key: the key that `rollout` was given.
+      key: the actor's.
       spec: its environment.
-      episode: what it returned.
+      episode: what `rollout` returned.
 
     Returns:
       States ``[L + 1, N, ...]``; rows ``0 .. length`` count.
     """
     reset_key, env_key, _ = jax.random.split(key, 3)
     n = episode.length.shape[0]
-    _, start = jax.vmap(spec.reset)(jax.random.split(reset_key, n))
+    _, first = jax.vmap(spec.reset)(jax.random.split(reset_key, n))
     env_keys = jax.random.split(env_key, n)
 
     def step(state: PyTree, xs: tuple[Array, Array]) -> tuple[PyTree, PyTree]:
@@ -312,4 +281,4 @@ def env_states(key: Key, spec: EnvSpec, episode: Episode) -> PyTree:
         keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(env_keys, t)
         return jax.vmap(spec.step)(keys, state, action)[1], state
 
-    return jax.lax.scan(step, start, (episode.action, jnp.arange(episode.action.shape[0])))[1]
+    return jax.lax.scan(step, first, (episode.action, jnp.arange(episode.action.shape[0])))[1]

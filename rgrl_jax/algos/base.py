@@ -1,14 +1,138 @@
-"""What an algorithm is: a few pure functions, found by the type of its config."""
+"""The contract of an algorithm: a config, a state, and five pure functions."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
+import jax
+from flax import struct
+
+from rgrl_jax import display
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.fields import integer, name
+from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.envs.spec import EnvSpec
-from rgrl_jax.rollout import Acting
-from rgrl_jax.types import Episode, Key, Metrics, PyTree
+from rgrl_jax.rollout import Actor
+from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
+
+
+class Config(struct.PyTreeNode):
+    """Base class of configs; `rgrl_jax.algos.fields` declares what a subclass adds.
+
+    Floats are traced leaves, so that a grid of them is one ``vmap``; everything else is static.
+
+    Attributes:
+      sharded: dotted names of the fields that count what the devices of a single run share, see `rgrl_jax.spmd`; with
+        none, devices only take seeds.
+    """
+
+    sharded: ClassVar[tuple[str, ...]] = ()
+
+    env_id: str = name("CartPole-v1", "Registered environment.")
+    max_steps: int | None = integer(
+        None, "Steps after which an episode is cut off; None for the environment's own limit.", low=1
+    )
+    episodes: int = integer(40, "Training episodes.", low=1)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__repr__ = Config.__repr__  # type: ignore[method-assign]  # dataclasses write their own
+
+    def __repr__(self) -> str:
+        return display.show_changed(self)
+
+    def _repr_html_(self) -> str:
+        try:
+            note = str(self.describe())
+        except (ValueError, TypeError) as error:
+            note = str(error)
+        changed = [
+            (setting.path, display.show(fields.get_at(self, setting.path)), repr(setting.default))
+            for setting in fields.settings(type(self))
+            if display.differs(fields.get_at(self, setting.path), setting.default)
+        ]
+        title = f"{type(self).__name__}: {self.env_id}"
+        return display.table(title, ("changed", "value", "default"), changed, note)
+
+    @property
+    def spec(self) -> EnvSpec:
+        """The environment as the agent sees it."""
+        return make_spec(self.env_id, self.max_steps)
+
+    @property
+    def episodes_per_row(self) -> int:
+        """Episodes that are trained one after the other for each row of the metrics, and count as one."""
+        return 1
+
+    def validate(self) -> None:
+        """Checks every field and how they fit together, before anything compiles.
+
+        Raises:
+          ValueError: one sentence with the field, its value and what is allowed.
+        """
+        fields.check_fields(self)
+
+    def replace_at(self, path: str, value: Any) -> Self:
+        """Replaces one field by its dotted name, ``config.replace_at("planner.lr", 0.1)``.
+
+        Raises:
+          ValueError: there is no such field.
+        """
+        fields.check_names(type(self), [path])
+        new: Self = fields.replace_at(self, path, value)
+        return new
+
+    def axes(self, *paths: str) -> Self:
+        """Makes ``in_axes`` for a ``vmap`` over the named floats: 0 there, None elsewhere.
+
+        Raises:
+          ValueError: there is no such field, or it is static.
+        """
+        fields.check_names(type(self), paths)
+        static = [path for path in paths if not _is_traced_field(type(self), path)]
+        if static:
+            raise ValueError(f"{static[0]} is static, so vmap cannot map it; only floats can be mapped")
+        blank: Self = jax.tree.map(lambda _: None, self)
+        for path in paths:
+            blank = fields.replace_at(blank, path, 0)
+        return blank
+
+    def describe(self) -> Cost:
+        """Counts what a run will cost, before anything compiles."""
+        self.validate()
+        cost: Cost = get_algorithm(self).cost(self)
+        return cost
+
+
+def _is_traced_field(config_type: type, path: str) -> bool:
+    rules = {setting.path: setting.rule for setting in fields.settings(config_type)}
+    rule = rules[path]
+    rule = rule.entry if isinstance(rule, fields.PerLayer) else rule
+    return isinstance(rule, fields.Number) and not rule.static
+
+
+class State(Protocol):
+    """What every algorithm's state has: a pytree of arrays only, with `rgrl_jax.algos.StateRepr` if it likes.
+
+    Attributes:
+      key: key of the run; episode ``i`` uses ``fold_in(key, i)``.
+      episode: rows of the metrics trained so far, scalar int32.
+      env_steps: environment steps taken so far, scalar int32.
+    """
+
+    @property
+    def key(self) -> Key:
+        """See the class."""
+
+    @property
+    def episode(self) -> Array:
+        """See the class."""
+
+    @property
+    def env_steps(self) -> Array:
+        """See the class."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,38 +143,33 @@ class Cost:
       env_id: the environment.
       episodes: training episodes.
       max_env_steps: environment steps.
-      plans: plans made.
-      updates: weight updates of each member.
-      parameters: weights per member.
-      plan_flops: floating-point operations per plan, counting 2 per weight and model step in the
-        forward pass and as many in the backward pass to the actions.
-      learn_flops: likewise per episode of learning, with the backward pass to the weights.
-      state_bytes: memory of the train state.
-      settings: every field of the config, for a look at what is about to run.
+      updates: weight updates of each network.
+      parameters: weights that learn; of an ensemble per member.
+      learn_flops: floating-point operations of learning per episode.
+      state_bytes: memory of the state.
+      extra: what else the algorithm counts, by name; see `si` for how large numbers are shown.
     """
 
     env_id: str
     episodes: int
     max_env_steps: int
-    plans: int
     updates: int
     parameters: int
-    plan_flops: int
     learn_flops: int
     state_bytes: int
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    extra: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
+        extra = "".join(f"; {name.replace('_', ' ')} {si(value)}" for name, value in self.extra.items())
         return (
-            f"{self.env_id}: {self.episodes} episodes, at most {self.max_env_steps:,} env steps and "
-            f"{self.plans:,} plans of {_si(self.plan_flops)}FLOP; {self.updates:,} updates per member, "
-            f"{_si(self.learn_flops)}FLOP of learning per episode; {self.parameters:,} weights per member, "
-            f"{_si(self.state_bytes)}B of state"
+            f"{self.env_id}: {self.episodes} episodes, at most {self.max_env_steps:,} env steps; "
+            f"{self.updates:,} updates of {self.parameters:,} weights, {si(self.learn_flops)}FLOP of learning per "
+            f"episode; {si(self.state_bytes)}B of state{extra}"
         )
 
 
-def _si(value: float) -> str:
-    """A number with its SI prefix, ``6.1 M``."""
+def si(value: float) -> str:
+    """Formats a number with its SI prefix, ``6.1 M``."""
     for prefix in ("", "k", "M", "G", "T"):
         if value < 1000 or prefix == "T":
             break
@@ -58,88 +177,114 @@ def _si(value: float) -> str:
     return f"{value:.3g} {prefix}"
 
 
-class Halves(NamedTuple):
-    """What ``step`` and ``play`` are made of, for a loop that steps the environments itself.
-
-    ``step(state, config)`` is ``learn(state, episode, memory, config)`` of the episode that `rollout` plays in
-    ``spec(config)`` by ``act(state, config)``, and ``play`` is what it plays by ``show``. A policy that learns within
-    the episode does so in its memory.
-
-    Attributes:
-      spec: ``config -> EnvSpec``; the environment as the algorithm plays it.
-      act: ``(state, config) -> Acting``; how the next training episode is played.
-      show: ``(key, state, config, num_episodes) -> Acting``; how noiseless episodes are.
-      learn: ``(state, episode, memory, config) -> (state, Metrics)``; what follows a training episode, at whose end
-        the policy had this memory.
-    """
-
-    spec: Callable[[Any], EnvSpec]
-    act: Callable[[Any, Any], Acting]
-    show: Callable[[Key, Any, Any, int], Acting]
-    learn: Callable[[Any, Episode, PyTree, Any], tuple[Any, Metrics]]
+def tree_bytes(tree: PyTree) -> int:
+    """Counts the bytes of a pytree of arrays or shapes."""
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-class Algorithm(NamedTuple):
-    """An algorithm as pure functions on an explicit state.
+C = TypeVar("C", bound=Config)
+S = TypeVar("S", bound=State)
+
+
+class Algorithm(NamedTuple, Generic[C, S]):
+    """An algorithm as pure functions on an explicit state; everything else is derived from them.
 
     Attributes:
-      init: ``(key, config) -> state``; a pytree of arrays only, with fields ``key``, ``episode`` and ``env_steps``.
-      step: ``(state, config) -> (state, Metrics)``; one episode and the learning after it.
-      play: ``(key, state, config, num_episodes) -> Episode``; noiseless episodes of the frozen agent.
-      describe: ``config -> Cost``; what a run costs, without compiling anything.
-      halves: ``step`` and ``play`` in parts, or None; without them it cannot play environments on the host.
-      shared: fields of the config that count what the devices of a single run share by ``rgrl_jax.sharing``; with
-        none, devices can only take seeds.
+      init: ``(key, config) -> state``.
+      act: ``(state, config) -> Actor``; who plays the next training episode. A policy that learns within the episode
+        does so in its carry.
+      learn: ``(state, episode, carry, config) -> (state, Metrics)``; what follows a training episode, at whose end the
+        policy had this carry.
+      evaluation_actor: ``(key, state, config, num_envs) -> Actor``; who plays noiseless episodes of the frozen agent.
+      cost: ``config -> Cost``; what a run costs, without compiling anything.
     """
 
-    init: Callable[[Key, Any], Any]
-    step: Callable[[Any, Any], tuple[Any, Metrics]]
-    play: Callable[[Key, Any, Any, int], Episode]
-    describe: Callable[[Any], Cost]
-    halves: Halves | None = None
-    shared: tuple[str, ...] = ()
+    init: Callable[[Key, C], S]
+    act: Callable[[S, C], Actor]
+    learn: Callable[[S, Episode, PyTree, C], tuple[S, Metrics]]
+    evaluation_actor: Callable[[Key, S, C, int], Actor]
+    cost: Callable[[C], Cost]
 
 
-_ALGORITHMS: dict[type, tuple[str | tuple[str, ...], Algorithm]] = {}
+Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Settings by preset and environment, with dotted names; those of every environment are under ``"*"``."""
 
 
-def register_algorithm(name: str | tuple[str, ...], config_type: type, algorithm: Algorithm) -> None:
-    """Makes ``train`` and its kin run ``algorithm`` for configs of ``config_type``.
+class Registered(NamedTuple):
+    """An entry of the registry.
+
+    Attributes:
+      config_type: type of its configs.
+      algorithm: what runs them.
+      presets: its settings per environment.
+    """
+
+    config_type: type[Config]
+    algorithm: Algorithm[Any, Any]
+    presets: Presets
+
+
+_ALGORITHMS: dict[str, Registered] = {}
+
+
+def register_algorithm(
+    name: str, config_type: type[C], algorithm: Algorithm[C, Any], presets: Presets | None = None
+) -> None:
+    """Makes ``rgrl_jax.preset(..., algo=name)`` and all that runs configs know an algorithm.
 
     Args:
-      name: of the algorithm, or the names of a family with one config type, of which the config's field ``rule`` is
-        one.
-      config_type: of its configs.
+      name: of the algorithm. Several may share a config type, if its field ``algorithm`` holds the name.
+      config_type: type of its configs.
       algorithm: what runs them.
+      presets: settings per environment, ``{"tuned": {"CartPole-v1": {"planner.lr": 0.1}}}``; those under ``"*"`` are
+        what an environment without settings of its own gets, and what the others change.
 
     Raises:
-      ValueError: the config type is taken.
+      ValueError: the name is taken.
     """
-    if config_type in _ALGORITHMS:
-        raise ValueError(f"an algorithm for {config_type.__name__} is already registered")
-    _ALGORITHMS[config_type] = (name, algorithm)
+    if name in _ALGORITHMS:
+        raise ValueError(f"algorithm {name!r} is already registered; pick another name")
+    _ALGORITHMS[name] = Registered(config_type, algorithm, presets or {"tuned": {}})
 
 
-def get_algorithm(config: Any) -> Algorithm:
-    """The algorithm that runs this config.
+def unregister_algorithm(name: str) -> None:
+    """Removes an algorithm from the registry, if it is there."""
+    _ALGORITHMS.pop(name, None)
+
+
+def algorithm_name(config: Config) -> str:
+    """Returns the name under which the algorithm of this config is registered.
 
     Raises:
       TypeError: nothing is registered for its type.
     """
-    if type(config) not in _ALGORITHMS:
-        known = ", ".join(t.__name__ for t in _ALGORITHMS)
+    own = [name for name, known in _ALGORITHMS.items() if known.config_type is type(config)]
+    if not own:
+        known = ", ".join(dict.fromkeys(x.config_type.__name__ for x in _ALGORITHMS.values()))
         raise TypeError(f"no algorithm for a {type(config).__name__}; configs are: {known}")
-    return _ALGORITHMS[type(config)][1]
+    return str(getattr(config, "algorithm", own[0])) if len(own) > 1 else own[0]
 
 
-def algorithm_name(config: Any) -> str:
-    """The name under which the algorithm of this config is registered."""
-    get_algorithm(config)
-    name = _ALGORITHMS[type(config)][0]
-    return name if isinstance(name, str) else str(config.rule)
+def get_algorithm(config: Config) -> Algorithm[Any, Any]:
+    """Returns the algorithm that runs this config.
+
+    Raises:
+      TypeError: nothing is registered for its type.
+    """
+    return _ALGORITHMS[algorithm_name(config)].algorithm
 
 
-def list_algorithms() -> dict[str, type]:
-    """Algorithm names and the config type of each."""
-    names = {kind: (name,) if isinstance(name, str) else name for kind, (name, _) in _ALGORITHMS.items()}
-    return {name: kind for kind, known in names.items() for name in known}
+def registered(name: str) -> Registered:
+    """Returns the entry of an algorithm.
+
+    Raises:
+      ValueError: there is none of this name.
+    """
+    if name not in _ALGORITHMS:
+        raise ValueError(f"algo = {name!r} is unknown; nearest: {fields.nearest(name, _ALGORITHMS)}")
+    return _ALGORITHMS[name]
+
+
+def algorithm_names() -> list[str]:
+    """Lists the registered names in the order of registration."""
+    return list(_ALGORITHMS)

@@ -43,6 +43,29 @@ def show_tree(tree: Any) -> str:
     return f"{numbers:,} numbers in {len(leaves)} arrays" + (f": {', '.join(shapes[:3])}{more}" if shapes else "")
 
 
+def show_changed(config: Any) -> str:
+    """Formats a dataclass as a call with the fields that differ from their defaults; those of groups as calls again."""
+    changed = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if _changed(config, f)]
+    return f"{type(config).__name__}({', '.join(f'{name}={show(value)}' for name, value in changed)})"
+
+
+def _changed(config: Any, field: Any) -> bool:
+    value = getattr(config, field.name)
+    if dataclasses.is_dataclass(field.default):
+        return any(_changed(value, f) for f in dataclasses.fields(value)) if dataclasses.is_dataclass(value) else True
+    return differs(value, field.default)
+
+
+class Record:
+    """Shows a dataclass by the sizes of its fields, in print and in a notebook; for states, which are large."""
+
+    def __repr__(self) -> str:
+        return show_record(self)
+
+    def _repr_html_(self) -> str:
+        return record_html(self)
+
+
 def show_record(record: Any) -> str:
     """A dataclass with its fields as by `show_tree`, in a line."""
     inside = ", ".join(f"{name}={text}" for name, text in record_rows(record))
