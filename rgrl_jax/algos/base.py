@@ -9,10 +9,9 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 import jax
 from flax import struct
 
-from rgrl_jax import display
+from rgrl_jax import display, envs
 from rgrl_jax.algos import fields
 from rgrl_jax.algos.fields import integer, name
-from rgrl_jax.envs.registry import make_spec
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.rollout import Actor
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
@@ -59,7 +58,7 @@ class Config(struct.PyTreeNode):
     @property
     def spec(self) -> EnvSpec:
         """The environment as the agent sees it."""
-        return make_spec(self.env_id, self.max_steps)
+        return envs.make(self.env_id, self.max_steps)
 
     @property
     def episodes_per_row(self) -> int:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rgrl_jax.envs.registry import make_spec, register_source
+from rgrl_jax.envs import registry
 from rgrl_jax.envs.spec import EnvSpec, host_spec
 from rgrl_jax.types import Box, Discrete, Key, Space
 
@@ -233,7 +233,7 @@ def _ranges(env_id: str, limit: int, space: Any, env_kwargs: dict[str, Any], giv
     """Ranges as given, else as known, else as Gymnasium has them or as they are measured."""
     known: Any = _KNOWN.get(env_id, (None, None, None))
     if env_id in _BUILT_IN:
-        spec = make_spec(env_id, limit)
+        spec = registry.make(env_id, limit)
         known = (spec.observation, spec.reward_range, spec.return_range)
     observation, reward, returns = (a if a is not None else b for a, b in zip(given, known, strict=True))
     _check_fit(env_id, space, observation)
@@ -305,4 +305,4 @@ def _outward(value: float, width: float, towards: Any) -> float:
     return float(round(towards(value / unit) * unit, 12))
 
 
-register_source(SOURCE, lambda name, max_steps: spec_from_gymnasium(name, max_steps=max_steps))
+registry.register_source(SOURCE, lambda name, max_steps: spec_from_gymnasium(name, max_steps=max_steps))

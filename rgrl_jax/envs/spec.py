@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 import jax
-import jax.numpy as jnp
 
 from rgrl_jax.types import Array, Box, Key, PyTree, Space
 
@@ -149,60 +148,9 @@ def host_spec(
     )
 
 
-def observed(spec: EnvSpec, key: Key | None = None) -> jax.ShapeDtypeStruct:
+def observation_struct(spec: EnvSpec, key: Key | None = None) -> jax.ShapeDtypeStruct:
     """Shape and type of an observation; ``key`` is one that a reset may be given, and is not needed on the host."""
     if spec.host is None:
         return jax.eval_shape(spec.reset, key)[0]
     shape = spec.observation.shape if isinstance(spec.observation, Box) else ()
     return jax.ShapeDtypeStruct(shape, spec.host.dtype)
-
-
-class _Held:
-    """A `HostEnv` that holds every action."""
-
-    def __init__(self, env: HostEnv, times: int):
-        self.env, self.times = env, times
-        self.reset, self.render, self.close = env.reset, env.render, env.close
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool]:
-        """So many steps, or those until the end."""
-        total = 0.0
-        for _ in range(self.times):
-            obs, reward, terminated, truncated = self.env.step(action)
-            total += reward
-            if terminated or truncated:
-                break
-        return obs, total, terminated, truncated
-
-
-def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
-    """The same environment with every action held for several steps, or until the episode ends.
-
-    Args:
-      spec: the environment.
-      times: steps per action; at least 1.
-
-    Returns:
-      An `EnvSpec` whose rewards are the sums over these steps, with a limit of ``ceil(max_steps / times)`` and the
-      same ``return_range``. Its ``reward_range`` is ``times`` as wide.
-    """
-    low, high = spec.reward_range
-    slower = dataclasses.replace(
-        spec, max_steps=-(-spec.max_steps // times), reward_range=(times * low, times * high)
-    )
-    if spec.host is not None:
-        make = spec.host.make
-        return dataclasses.replace(slower, host=spec.host._replace(make=lambda drawn: _Held(make(drawn), times)))
-
-    def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
-        def once(carry: Any, i: Array) -> tuple[Any, None]:
-            obs, state, total, terminated, truncated = carry
-            now = spec.step(jax.random.fold_in(key, i), state, action)
-            ended = terminated | truncated
-            now = (*now[:2], total + now[2], *now[3:])
-            return jax.tree.map(lambda old, new: jnp.where(ended, old, new), carry, now), None
-
-        first = spec.step(jax.random.fold_in(key, 0), state, action)
-        return jax.lax.scan(once, first, jnp.arange(1, times))[0]
-
-    return dataclasses.replace(slower, step=step)

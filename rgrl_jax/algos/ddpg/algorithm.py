@@ -30,7 +30,7 @@ from rgrl_jax.algos.ddpg.parts import (
 from rgrl_jax.algos.ddpg.replay import Ring, Steps, draw, init_ring, stored, write
 from rgrl_jax.algos.ddpg.update import Nets, improve, init_nets, make_batch
 from rgrl_jax.encoding import Running
-from rgrl_jax.envs.spec import observed
+from rgrl_jax.envs.spec import observation_struct
 from rgrl_jax.rollout import Acting, Policy, View, advance, as_metrics, begin, finish, rollout
 from rgrl_jax.types import Array, Box, Episode, Key, Metrics, PyTree
 
@@ -100,7 +100,7 @@ def init(key: Key, config: DDPGConfig) -> TrainState:
 
 def _blank_step(config: DDPGConfig) -> Steps:
     """One step, all zeros."""
-    like, action = observed(config.spec, jax.random.key(0)), config.spec.action
+    like, action = observation_struct(config.spec, jax.random.key(0)), config.spec.action
     assert isinstance(action, Box)  # as the config has checked
     obs = jnp.zeros(like.shape, like.dtype)
     return Steps(obs, jnp.zeros(action.shape), jnp.zeros(()), obs, jnp.bool_(False), jnp.zeros(_num_voltages(config)))

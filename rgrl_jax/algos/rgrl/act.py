@@ -15,8 +15,8 @@ from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.parts import Parts, parts
 from rgrl_jax.encoding import SQUASHES, Codec, scale, straight_through
 from rgrl_jax.envs.gradients import unstopped
-from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.envs.spec import repeat_actions
+from rgrl_jax.envs.registry import make as make_spec
+from rgrl_jax.envs.wrappers import repeat_actions
 from rgrl_jax.models.precision import matmul_precision
 from rgrl_jax.planning import (
     make_cem,

@@ -19,7 +19,7 @@ from rgrl_jax.algos.rgrl.acting import first_view, make_policy, plan_noise, rand
 from rgrl_jax.algos.rgrl.config import RGRLConfig
 from rgrl_jax.algos.rgrl.learning import begin_learning, learn, learn_count, make_optimizer, remember
 from rgrl_jax.algos.rgrl.parts import draw_members, padding, parts
-from rgrl_jax.envs.spec import observed
+from rgrl_jax.envs.spec import observation_struct
 from rgrl_jax.models.precision import matmul_precision
 from rgrl_jax.rollout import Acting, Policy, Rollout, advance, as_metrics, begin, finish, rollout
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
@@ -66,7 +66,7 @@ def init(key: Key, config: RGRLConfig) -> TrainState:
         key=run_key,
         params=params,
         opt_state=learning.init(params, make_optimizer(config)),
-        replay=replay.init(observed(spec, key), action, capacity=config.replay_capacity, dedupe=config.dedupe),
+        replay=replay.init(observation_struct(spec, key), action, capacity=config.replay_capacity, dedupe=config.dedupe),
         returns=jnp.zeros(RECENT),
         episode=jnp.int32(0),
         env_steps=jnp.int32(0),

@@ -1,356 +1,284 @@
-"""The settings of Reversal Generative RL, each with its range and the paper's symbol."""
+"""Settings of Reversal Generative RL in groups, with the paper's symbols."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from flax import struct
 
-from rgrl_jax.algos import config as fields
-from rgrl_jax.algos.base import get_algorithm
-from rgrl_jax.algos.config import choice, constant, flag, integer, number, word
-from rgrl_jax.encoding import SQUASHES
-from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.algos.base import Config
+from rgrl_jax.algos.fields import choice, flag, group, integer, name, number
+from rgrl_jax.algos.rgrl.models.base import get_factory
+from rgrl_jax.envs.registry import make
 from rgrl_jax.envs.spec import EnvSpec
-from rgrl_jax.learning import LOSSES, OPTIMIZERS
-from rgrl_jax.models.base import factory
-from rgrl_jax.models.encoder import ENCODERS
-from rgrl_jax.models.frame import INITIALIZERS
-from rgrl_jax.models.precision import PRECISIONS
-from rgrl_jax.planning import COLORS, DISTANCES, PLAN_OPTIMIZERS
-from rgrl_jax.planning.blocks import refusal
-from rgrl_jax.replay import DEDUPE
+from rgrl_jax.optimizers import check_optimizer
 from rgrl_jax.types import Box, Discrete
 
 
-class RGRLConfig(struct.PyTreeNode):
-    """Settings of one run. Floats are traced, so a grid of them is one ``vmap``; the rest is static.
+class ExploreConfig(struct.PyTreeNode):
+    """Random actions in training episodes; the noise of plans is the planner's."""
 
-    Attributes:
-      env_id: a registered environment.
-      max_steps: steps after which an episode is cut off; None for the environment's own limit.
-      action_repeat: environment steps for which an action is held; plans, windows and learning then count in such
-        steps, and every one of them as so many environment steps.
-      episodes: training episodes, warm-up included.
-      warmup_episodes: episodes of random actions before the first planned one.
-      warmup_hold: steps for which a random action is held, on average.
-      epsilon: chance of a random action instead of a planned one, in training episodes after the warm-up.
-      num_envs: environments played side by side; their episodes feed one replay, and a row of the metrics is
-        their mean.
-      signals: what the model reads and predicts: the environment's native observations and rewards, or
-        those of the authors' code.
-      state_encoding: numbers as they are, scaled to -1..1, or as bars of state_bins entries.
-      state_bins: entries per observed number of a thermometer.
-      done_size: length of the block that tells the model that an episode has ended.
-      reward_encoding: rewards scaled to -1..1, or as a bar of reward_bins entries.
-      reward_bins: entries of a reward thermometer, R.
-      reward_scale: rewards that encode to -1 and 1: those of the environment's range, or the least and the greatest
-        seen so far of what the model learns, so that planning wants the best that ever came of anything.
-      reward_target: what the model learns as reward: to_go, an average of the rewards to come, or running, the
-        return so far on the scale of the environment's returns.
-      reward_discount: of to_go; 0 is the reward of each step alone.
-      novelty: predict beside the rewards how new the states to come are, so that plans can look for them: counts
-        of stored states that round to the same, by reward_discount and resolution.
-      absorbing_reward: what every step past a terminal state is worth: nothing, or as much as the step that led
-        there, so that plans hurry to a goal that pays once instead of lingering before it.
-      zero_terminal_reward: drop the reward of the terminating step from the targets, as the authors' code does.
-      padding: past the end of an episode windows stay at its last state, or, stepped, the environment is planned
-        for and stepped on, as in the authors' code.
-      model: a registered model, or several joined by + of which members take turns.
-      encoder: how states are embedded: one map of the vector, or convolutions over an image.
-      width: features per layer, d.
-      layers: stacked layers, L in the paper.
-      heads: attention heads, for models that have any; divides width.
-      feedback: predict states and feed them back; without it all steps of a plan are one causal pass.
-      teacher_forcing: while learning, feed the true states instead of the predicted ones.
-      initializer: of the linear maps.
-      dropout: while learning, share of a token's and a feature's entries that are 0, the same along a window.
-      use_bias: biases in the model; the authors' code has none.
-      positions: law of a decoder's positions; the authors' code doubles the exponent.
-      feed_forward: a decoder's feed-forward part: two maps with gelu between them, or the authors' single map.
-      head: outputs squashed by tanh, or left free.
-      residual: predict the change of the state instead of the state.
-      reward_from: what rewards are read from: the network's feature, or the state it predicts and nothing else.
-      unroll: while learning, model steps compiled into one loop body: best the whole horizon for narrow models, 1 for
-        those of some hundred features, whose gradients would all be held at once.
-      precision: of matrix products in planning and learning: the device's default, all of float32, or rounded to tf32
-        or bf16 before they are added up in float32; a CPU always takes all.
-      ensemble_size: members, m.
-      history_length: steps before the present that a model reads, H.
-      horizon: steps of a plan, T.
-      planner: gradient descent on the actions, or one of its rivals on the same model.
-      dynamics: plan through the learned ensemble, or, as an oracle, through the environment itself.
-      squash: how free numbers become actions in -1..1; the last two are for discrete actions.
-      plan_samples: plans that a rival draws per iteration.
-      plan_elites: of these, the best that cem goes on with.
-      plan_temperature: of the weights that mppi averages plans by.
-      plan_iterations: gradient steps, or rounds of drawing, per plan, line 10.
-      plan_starts: plans tried in parallel, of which the ensemble's mean score picks one.
-      plan_spread: half-width of the start noise of all plans but the first; with the other planners, the
-        standard deviation of the plans first drawn.
-      plan_judged: whether that score is of the actions as they were descended, or of the discrete ones that will be
-        executed: between two of these a plan may promise what neither keeps.
-      plan_optimizer: what turns the gradient into a step; the paper's is sgd. normalized steps by plan_lr however
-        flat the error is.
-      plan_lr: step size of planning, beta.
-      plan_loss: distance of predicted from desired rewards: the paper's squared one shuns bad steps more than it
-        seeks good ones, by the absolute one the best plan has the greatest sum of rewards.
-      plan_loss_reduction: planning error summed over the plan, or averaged as in the authors' code.
-      plan_loss_steps: steps of the plan that count: all, or the last alone.
-      plan_loss_growth: with all, how many times more a step counts than the one before it.
-      plan_members: one member drawn per planning iteration, or the mean over all.
-      plan_disagreement: with mean, weight of the standard deviation of the members' errors: above 0 plans keep to
-        what members agree on, below 0 they look for what they do not.
-      plan_accept: take every step, or only those that make the error smaller.
-      plan_kernel: descend all plans in one GPU kernel: auto where there is a GPU and the kernel knows model and
-        settings, which on insists on (without a GPU it is interpreted, slowly); off leaves planning to XLA, until the
-        kernel has run on a GPU.
-      plan_unroll: while planning, model steps compiled into one loop body: a CPU is fastest with a few, which compile
-        sooner too.
-      plan_warm_start: start from the rest of the last plan plus noise, instead of noise alone.
-      plan_noise: half-width of the uniform noise a plan starts from, sigma.
-      plan_noise_law: uniform in -sigma..sigma, or normal with deviation sigma.
-      plan_noise_repeats: draws that are summed.
-      plan_noise_color: independent from step to step, or the redder the longer it holds on.
-      plan_noise_decay: factor of sigma per planned episode.
-      plan_noise_cycle: planned episodes until it starts anew.
-      desired_reward: desired reward r*, encoded: 1 is the best of the environment's range.
-      desired_reward_spread: members want rewards evenly spread so far below and above it.
-      plan_novelty: with novelty, weight of the error against the greatest novelty beside that against the desired
-        reward; in noiseless episodes it is 0.
-      replan_every: steps executed before planning again.
-      loss: error of predicted rewards and states that learning descends.
-      optimizer: what turns the gradient of the weights into a step; the authors' is sgd.
-      learning_rate: its step size, alpha.
-      learning_rate_end: share of it left at the last of the updates made in a row, towards which it falls in a line.
-      weight_decay: pull of the weights towards 0.
-      clip_norm: greatest norm of the gradient of a member.
-      learn_iterations: updates of each member per episode, line 22.
-      learn_law: so many updates, so many for every new step, or from 1 up to so many as the mean of the last ten
-        returns rises through the environment's range.
-      learn_every: learn within the episode, after every so many steps; 0 for after it.
-      reset_every: episodes after which members are drawn anew and trained on the whole replay; 0 for never.
-      reset: which: all of them, or only the one whose turn it is, so that the others know the past already.
-      learn_batch: windows per update and member.
-      state_weight: weight of the state error beside the reward error, footnote 5.
-      action_noise: while learning, each action shrinks by a uniform factor in 1 - action_noise..1.
-      state_noise: while learning, standard deviation of the noise on the present state.
-      replay: windows drawn uniformly, by the power priority_exponent of their reward error, or balanced, so that
-        every distinct present state has the same chance.
-      priority_exponent: exponent of the priorities.
-      priority_refresh: priorities renewed of the windows just drawn, or of all before every update as in
-        the authors' code, which is slow.
-      replay_capacity: raw steps kept, C.
-      max_windows: windows kept after an episode, a random subset, line 27.
-      dedupe: drop windows that are known as a whole, or in each of their six components, or that are similar to a
-        known one, line 20.
-      resolution: step to which encoded values are rounded for similar, balanced and novelty.
-    """
+    warmup_episodes: int = integer(5, "Episodes of random actions before the first planned one.")
+    warmup_action_repeat: float = number(
+        1.0, "Mean number of steps for which a random action is repeated.", low=1.0
+    )
+    epsilon: float = number(
+        0.0, "Probability of a random action instead of a planned one after the warm-up.", high=1.0
+    )
 
-    env_id: str = word("CartPole-v1")
-    max_steps: int | None = integer(None, 1)
-    action_repeat: int = integer(1, 1)
-    episodes: int = integer(40, 1)
-    warmup_episodes: int = integer(5)
-    warmup_hold: float = number(1.0, 1.0)
-    epsilon: float = number(0.0, 0.0, 1.0)
-    num_envs: int = integer(1, 1)
-    signals: str = choice("native", "reference")
-    state_encoding: str = choice("scale", "thermometer")
-    state_bins: int = integer(100, 1)
-    done_size: int = integer(1, 1)
-    reward_encoding: str = choice("scale", "thermometer")
-    reward_bins: int = integer(100, 1)
-    reward_scale: str = choice("environment", "seen")
-    reward_target: str = choice("to_go", "running")
-    reward_discount: float = number(0.0, 0.0, 1.0)
-    novelty: bool = flag(False)
-    absorbing_reward: str = choice("zero", "last")
-    zero_terminal_reward: bool = flag(False)
-    padding: str = choice("virtual", "stepped")
-    model: str = word("gru")
-    encoder: str = choice(*ENCODERS)
-    width: int = integer(32, 1, symbol="d")
-    layers: int = integer(1, 1, symbol="L")
-    heads: int = integer(4, 1)
-    feedback: bool = flag(True)
-    teacher_forcing: bool = flag(False)
-    initializer: str = choice(*INITIALIZERS)
-    dropout: float = constant(0.0, 0.0, 0.95)
-    use_bias: bool = flag(True)
-    positions: str = choice("standard", "paper")
-    feed_forward: str = choice("gelu", "linear")
-    head: str = choice("linear", "tanh")
-    residual: bool = flag(True)
-    reward_from: str = choice("feature", "state")
-    unroll: int = integer(15, 1)
-    precision: str = choice(*PRECISIONS)
-    ensemble_size: int = integer(5, 1, symbol="m")
-    history_length: int = integer(0, symbol="H")
-    horizon: int = integer(15, 1, symbol="t")
-    planner: str = choice("gradient", "shooting", "cem", "mppi")
-    dynamics: str = choice("learned", "environment")
-    squash: str = choice(*SQUASHES)
-    plan_samples: int = integer(32, 2)
-    plan_elites: int = integer(4, 1)
-    plan_temperature: float = number(0.1, 1e-6)
-    plan_iterations: int = integer(15, symbol="iterations, line 10")
-    plan_starts: int = integer(1, 1)
-    plan_spread: float = number(1.0)
-    plan_judged: str = choice("relaxed", "executed")
-    plan_optimizer: str = choice(*PLAN_OPTIMIZERS)
-    plan_lr: float = number(0.3, symbol="β")
-    plan_loss: str = choice(*DISTANCES)
-    plan_loss_reduction: str = choice("sum", "mean")
-    plan_loss_steps: str = choice("all", "last")
-    plan_loss_growth: float = number(1.0)
-    plan_members: str = choice("sample", "mean")
-    plan_disagreement: float = number(0.0, -100.0, 100.0)
-    plan_accept: str = choice("always", "better")
-    plan_kernel: str = choice("off", "auto", "on")
-    plan_unroll: int = integer(3, 1)
-    plan_warm_start: bool = flag(False)
-    plan_noise: float = number(0.05, symbol="σ")
-    plan_noise_law: str = choice("uniform", "normal")
-    plan_noise_repeats: int = integer(1, 1)
-    plan_noise_color: str = choice(*COLORS)
-    plan_noise_decay: float = number(1.0, 0.0, 1.0)
-    plan_noise_cycle: int = integer(10, 1)
-    desired_reward: float = number(1.0, -10.0, 10.0, symbol="r*")
-    desired_reward_spread: float = number(0.0, 0.0, 10.0)
-    plan_novelty: float = number(1.0)
-    replan_every: int = integer(1, 1)
-    loss: str = choice(*LOSSES)
-    optimizer: str = choice(*OPTIMIZERS)
-    learning_rate: float = number(1e-3, symbol="α")
-    learning_rate_end: float = number(1.0, 0.0, 1.0)
-    weight_decay: float = number(0.0)
-    clip_norm: float = number(1.0)
-    learn_iterations: int = integer(200, 1, symbol="iterations, line 22")
-    learn_law: str = choice("fixed", "per_step", "ramp")
-    learn_every: int = integer(0)
-    reset_every: int = integer(0)
-    reset: str = choice("all", "turn")
-    learn_batch: int = integer(64, 1)
-    state_weight: float = number(1.0)
-    action_noise: float = number(1.0, 0.0, 1.0)
-    state_noise: float = number(0.0)
-    replay: str = choice("uniform", "priority", "balanced")
-    priority_exponent: float = number(1.0)
-    priority_refresh: str = choice("sampled", "all")
-    replay_capacity: int = integer(25_000, 1, symbol="D")
-    max_windows: int = integer(25_000, 1)
-    dedupe: str = choice(*DEDUPE)
-    resolution: float = number(0.1, 1e-6, 2.0)
 
-    def __repr__(self) -> str:
-        return fields.show(self)
+class TargetConfig(struct.PyTreeNode):
+    """Quantity that the model learns as reward."""
 
-    def _repr_html_(self) -> str:
-        return fields.show_html(self)
+    discount: float = number(
+        0.0, "Discount of the rewards to come that are averaged into a target; 0 keeps the reward of each step.", high=1.0
+    )
+    reward_scale: str = choice(
+        "environment",
+        "seen",
+        help="Rewards that encode to -1 and 1: those of the environment's range, or the smallest and largest target "
+        "in the replay.",
+    )
+    absorbing_reward: str = choice(
+        "zero",
+        "last",
+        help="Reward of every step past a terminal state: zero, or the last one, so that plans hurry to a goal that "
+        "pays once.",
+    )
+    novelty: bool = flag(
+        False, "Predict the count-based novelty of the states to come beside the rewards, for planner.novelty_weight."
+    )
+
+
+class ModelConfig(struct.PyTreeNode):
+    """Ensemble of models that predict rewards and states."""
+
+    kind: str = name("gru", "Registered model, see rgrl list.")
+    ensemble_size: int = integer(5, "Members of the ensemble.", low=1, symbol="m")
+    width: int = integer(32, "Features per layer.", low=1, symbol="d")
+    layers: int = integer(1, "Stacked layers.", low=1, symbol="L")
+    heads: int = integer(4, "Attention heads of a transformer; a divisor of model.width.", low=1)
+    history_length: int = integer(0, "Steps before the present that the model reads.", symbol="H")
+    encoder: str = choice(
+        "dense", "conv", help="Embedding of states: one linear map, or convolutions over an image observation."
+    )
+    reward_from: str = choice(
+        "feature",
+        "state",
+        help="Input of the reward head: the network's feature, or the predicted next state and nothing else.",
+    )
+    unroll: int = integer(
+        15,
+        "Model steps compiled into one loop body while learning: the whole horizon for narrow models, 1 for wide ones.",
+        low=1,
+    )
+
+
+class PlannerConfig(struct.PyTreeNode):
+    """Search for actions through the ensemble."""
+
+    kind: str = choice(
+        "gradient",
+        "shooting",
+        "cem",
+        "mppi",
+        help="Gradient descent on the actions (the method), or a planner that draws actions, for comparison.",
+    )
+    horizon: int = integer(15, "Steps of a plan.", low=1, symbol="T")
+    iterations: int = integer(15, "Gradient steps per plan, or rounds of drawing.", symbol="iterations, line 10")
+    lr: float = number(0.3, "Step size of the descent on actions.", symbol="β")
+    optimizer: str = name("adam", "Optax optimizer of the actions; the paper's is sgd.")
+    loss: str = choice(
+        "squared",
+        "absolute",
+        help="Distance between predicted and desired rewards: squared as in the paper, or absolute, by which the best "
+        "plan has the largest sum of rewards.",
+    )
+    desired_reward: float = number(
+        1.0, "Encoded reward that plans aim at; 1 is the upper end of the scale.", low=-10.0, high=10.0, symbol="r*"
+    )
+    noise: float = number(
+        0.05, "Half-width of the uniform noise that a plan starts from, before the squash.", symbol="σ"
+    )
+    noise_decay: float = number(1.0, "Factor of the noise per planned episode.", high=1.0)
+    noise_cycle: int = integer(10, "Planned episodes after which the noise starts anew.", low=1)
+    num_starts: int = integer(
+        1, "Plans descended in parallel, of which the ensemble's mean loss picks one; all but the first start wider.", low=1
+    )
+    rank_starts_by: str = choice(
+        "relaxed",
+        "executed",
+        help="Actions by which parallel plans are compared: as they were descended, or the discrete ones that will be "
+        "executed.",
+    )
+    replan_every: int = integer(1, "Steps of a plan that are executed before planning again.", low=1)
+    novelty_weight: float = number(
+        1.0, "Weight of the distance from the largest novelty beside that from the desired reward; 0 in evaluation."
+    )
+    samples: int = integer(32, "Plans drawn per round by shooting, cem and mppi; cem keeps the best fifth.", low=2)
+    temperature: float = number(0.1, "Temperature of the weights by which mppi averages plans.", low=1e-6)
+    unroll: int = integer(3, "Model steps compiled into one loop body while planning.", low=1)
+
+
+class LearnerConfig(struct.PyTreeNode):
+    """Gradient descent on the weights."""
+
+    updates_per_episode: int = integer(
+        200, "Updates of each member after an episode.", low=1, symbol="iterations, line 22"
+    )
+    batch_size: int = integer(64, "Windows per update and member.", low=1)
+    lr: float = number(1e-3, "Learning rate.", symbol="α")
+    lr_end: float = number(
+        1.0, "Share of the learning rate left at the last update after an episode; it falls linearly.", high=1.0
+    )
+    optimizer: str = name("adam", "Optax optimizer of the weights; the paper's is sgd.")
+    clip_norm: float = number(1.0, "Largest norm of a member's gradient.")
+    state_weight: float = number(1.0, "Weight of the state error beside the reward error, footnote 5.")
+    teacher_forcing: bool = flag(False, "Feed the model true states instead of predicted ones while learning.")
+    action_noise: float = number(
+        1.0, "Largest share by which each action of a window is shrunk, uniformly at random.", high=1.0
+    )
+    reset_every: int = integer(
+        0, "Episodes after which members are drawn anew and trained on the whole replay; 0 for never."
+    )
+    member_reset: str = choice("all", "round_robin", help="Members that are drawn anew: all, or one after the other.")
+
+
+class ReplayConfig(struct.PyTreeNode):
+    """Steps that are kept, and the windows that are drawn from them."""
+
+    kind: str = choice(
+        "uniform",
+        "priority",
+        "balanced",
+        help="Probability of a window: uniform, a power of its reward error, or equal for every distinct state.",
+    )
+    priority_exponent: float = number(1.0, "Exponent of the priorities.")
+    capacity: int = integer(25_000, "Environment steps kept.", low=1, symbol="D")
+    max_windows: int = integer(25_000, "Windows kept after an episode, a random subset, line 27.", low=1)
+
+
+class ReferenceConfig(struct.PyTreeNode):
+    """Quirks of the authors' code; the paper preset sets them, nobody else needs them."""
+
+    signals: str = choice(
+        "native", "reference", help="Observations and rewards that the model reads: native, or those of the authors."
+    )
+    state_encoding: str = choice(
+        "scale", "thermometer", help="Encoding of observed numbers: scaled to -1..1, or as bars."
+    )
+    state_bins: int = integer(100, "Entries per observed number of a thermometer.", low=1)
+    done_size: int = integer(1, "Length of the block that tells the model that an episode has ended.", low=1)
+    reward_encoding: str = choice("scale", "thermometer", help="Encoding of rewards: scaled to -1..1, or as a bar.")
+    reward_bins: int = integer(100, "Entries of a reward thermometer.", low=1, symbol="R")
+    zero_terminal_reward: bool = flag(False, "Drop the reward of the terminating step from the targets.")
+    running_return: bool = flag(False, "Learn the return so far, on the scale of returns, instead of rewards.")
+    past_end: str = choice(
+        "absorb",
+        "simulate",
+        help="Windows past the end of an episode: stay at its last state, or step the environment on.",
+    )
+    dedupe: str = choice(
+        "none",
+        "window",
+        "components",
+        help="Windows that are dropped as known: none, equal ones, or those whose six parts have each been seen.",
+    )
+    exact_priorities: bool = flag(False, "Compute the priorities of all windows before every update, which is slow.")
+    mean_plan_loss: bool = flag(False, "Average the planning loss over the plan instead of summing it.")
+    biases: bool = flag(True, "Give the model biases; the authors' code has none.")
+    squash_outputs: bool = flag(False, "Squash predicted rewards and states by tanh.")
+    residual: bool = flag(True, "Predict the change of the state; the authors' code predicts the state.")
+    doubled_positions: bool = flag(False, "Double the exponent of a transformer's sinusoidal positions.")
+    linear_feed_forward: bool = flag(False, "Use a single linear map as a transformer's feed-forward part.")
+
+
+class RGRLConfig(Config):
+    """Settings of Reversal Generative RL."""
+
+    sharded: ClassVar[tuple[str, ...]] = ("num_envs", "learner.batch_size")
+
+    action_repeat: int = integer(
+        1, "Environment steps for which an action is held; plans, windows and learning count in such steps.", low=1
+    )
+    num_envs: int = integer(
+        1, "Environments played side by side; their episodes feed one replay and make one row of the metrics.", low=1
+    )
+    explore: ExploreConfig = group(ExploreConfig, "Random actions in training episodes.")
+    target: TargetConfig = group(TargetConfig, "Quantity that the model learns as reward.")
+    model: ModelConfig = group(ModelConfig, "Ensemble of models that predict rewards and states.")
+    planner: PlannerConfig = group(PlannerConfig, "Search for actions through the ensemble.")
+    learner: LearnerConfig = group(LearnerConfig, "Gradient descent on the weights.")
+    replay: ReplayConfig = group(ReplayConfig, "Steps that are kept, and the windows that are drawn from them.")
+    reference: ReferenceConfig = group(ReferenceConfig, "Quirks of the authors' code.")
 
     @property
     def spec(self) -> EnvSpec:
-        """The environment as the agent sees it."""
-        return make_spec(self.env_id, self.max_steps, self.action_repeat)
+        """The environment as the agent sees it, with every action held for ``action_repeat`` steps."""
+        return make(self.env_id, self.max_steps, self.action_repeat)
+
+    @property
+    def history_rows(self) -> int:
+        """Steps before the present that the policy reads."""
+        return self.model.history_length
+
+    @property
+    def padding(self) -> int:
+        """Steps that an environment is stepped past its end in training."""
+        return self.planner.horizon - 1 if self.reference.past_end == "simulate" else 0
 
     def validate(self) -> None:
-        """Checks every field and how they fit together; nothing compiles before this.
+        """Checks every field and how they fit together, before anything compiles.
 
         Raises:
           ValueError: one sentence with the field, its value and what is allowed.
         """
-        fields.check_fields(self)
-        for model in self.model.split("+"):
-            factory(model)
+        super().validate()
+        get_factory(self.model.kind)
+        check_optimizer("planner.optimizer", self.planner.optimizer)
+        check_optimizer("learner.optimizer", self.learner.optimizer)
         self._check_model()
         self._check_planner()
-        self._check_learning()
-        self._check_host()
+        self._check_replay()
 
     def _check_model(self) -> None:
-        models = self.model.split("+")
-        if len(models) > self.ensemble_size:
-            raise ValueError(f"model = {self.model!r} needs at least {len(models)} members, not {self.ensemble_size}")
-        if self.teacher_forcing and not self.feedback:
-            raise ValueError("teacher_forcing = True needs feedback = True: without it no states are fed back")
-        if "mlp" in models and not self.feedback:
-            raise ValueError("feedback = False needs a model with memory: mlp would lose sight of the state")
-        if self.width % self.heads:
-            raise ValueError(f"heads = {self.heads} must divide width = {self.width}")
-        observation = self.spec.observation
+        model, observation = self.model, self.spec.observation
+        if model.width % model.heads:
+            raise ValueError(f"model.heads = {model.heads} must divide model.width = {model.width}")
         image = isinstance(observation, Box) and len(observation.shape) in (2, 3)
-        if self.encoder == "conv" and not (image and self.state_encoding == "scale"):
+        if model.encoder == "conv" and not (image and self.reference.state_encoding == "scale"):
             raise ValueError(
-                "encoder = 'conv' needs observations of shape [height, width] or [height, width, channels] and "
-                "state_encoding = 'scale'"
+                "model.encoder = 'conv' needs observations of shape [height, width] or [height, width, channels] and "
+                "reference.state_encoding = 'scale'"
             )
+        if self.target.reward_scale == "seen" and self.reference.reward_encoding != "scale":
+            raise ValueError("target.reward_scale = 'seen' needs reference.reward_encoding = 'scale'")
 
     def _check_planner(self) -> None:
-        if self.planner == "cem" and self.plan_elites > self.plan_samples:
-            raise ValueError(f"plan_elites = {self.plan_elites} must be at most plan_samples = {self.plan_samples}")
-        if self.replan_every > self.horizon:
-            raise ValueError(f"replan_every = {self.replan_every} must be at most horizon = {self.horizon}")
-        action = self.spec.action
-        discrete = isinstance(action, Discrete)
-        if isinstance(action, Box) and not np.isfinite([action.low, action.high]).all():
+        planner, action = self.planner, self.spec.action
+        if planner.replan_every > planner.horizon:
+            raise ValueError(
+                f"planner.replan_every = {planner.replan_every} must be at most planner.horizon = {planner.horizon}"
+            )
+        if isinstance(action, Box) and not np.isfinite(np.concatenate([np.ravel(action.low), np.ravel(action.high)])).all():
             raise ValueError(f"env_id = {self.env_id!r} has actions without bounds, which plans are scaled to")
-        for name, usual in (("squash", "tanh"), ("plan_judged", "relaxed")):
-            value = getattr(self, name)
-            if value != usual and not discrete:
-                raise ValueError(f"{name} = {value!r} needs discrete actions; those of {self.env_id} are not")
-        if self.dynamics == "environment" and self.planner == "gradient" and discrete:
+        if planner.rank_starts_by == "executed" and not isinstance(action, Discrete):
             raise ValueError(
-                f"dynamics = 'environment' cannot be descended through the discrete actions of {self.env_id}; "
-                f"planner can be shooting, cem or mppi"
-            )
-        if self.dynamics == "environment" and self.novelty:
-            raise ValueError("novelty = True needs dynamics = 'learned': the environment does not predict it")
-        asked = not fields.is_traced(self.plan_disagreement) and np.any(self.plan_disagreement)
-        if asked and self.plan_members == "sample":
-            raise ValueError(f"plan_disagreement = {self.plan_disagreement} needs plan_members = 'mean'")
-        if self.plan_accept != "always" and self.planner != "gradient":
-            raise ValueError(f"plan_accept = {self.plan_accept!r} needs planner = 'gradient'")
-        if self.plan_kernel == "on" and (reason := refusal(self)):
-            raise ValueError(f"plan_kernel = 'on' {reason}")
-
-    def _check_learning(self) -> None:
-        if self.reward_scale == "seen" and self.reward_encoding != "scale":
-            raise ValueError("reward_scale = 'seen' needs reward_encoding = 'scale'")
-        bits = self.head == "tanh" and self.state_encoding == self.reward_encoding == "thermometer"
-        if self.loss == "cross_entropy" and not bits:
-            raise ValueError("loss = 'cross_entropy' needs head = 'tanh' and both encodings = 'thermometer'")
-        if self.priority_refresh == "all" and self.replay != "priority":
-            raise ValueError(f"priority_refresh = 'all' needs replay = 'priority', not {self.replay!r}")
-        if self.reward_from == "state" and not self.feedback:
-            raise ValueError("reward_from = 'state' needs feedback = True: without it no state is predicted")
-        if self.learn_every and self.reset_every:
-            raise ValueError(f"reset_every = {self.reset_every} must be 0 if learn_every = {self.learn_every}")
-        past = self.horizon - 1 if self.padding == "stepped" else 0
-        longest = self.spec.max_steps + past
-        window = self.history_length + self.horizon + 1
-        if self.replay_capacity < max(window, longest + 1):
-            raise ValueError(
-                f"replay_capacity = {self.replay_capacity} must hold one window of {window} rows "
-                f"(history_length + horizon + 1) and one episode of {longest + 1} "
-                f"(max_steps + {'horizon' if past else 1})"
+                f"planner.rank_starts_by = 'executed' needs discrete actions; those of {self.env_id} are not"
             )
 
-    def _check_host(self) -> None:
-        if self.spec.host is None:
-            return
-        for name, allowed in (("learn_every", 0), ("dynamics", "learned"), ("padding", "virtual")):
-            if getattr(self, name) != allowed:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)!r} needs an environment that compiles; {self.env_id} lives on "
-                    f"the host, where it must be {allowed!r}"
-                )
-
-    def axes(self, *names: str) -> RGRLConfig:
-        """``in_axes`` for a ``vmap`` over the named floats, ``config.axes("plan_lr")``."""
-        return fields.axes(self, names)
-
-    def describe(self) -> Any:
-        """What a run will cost, before anything compiles; see `rgrl_jax.algos.base.Cost`."""
-        return get_algorithm(self).describe(self)
+    def _check_replay(self) -> None:
+        replay, reference = self.replay, self.reference
+        if reference.exact_priorities and replay.kind != "priority":
+            raise ValueError(f"reference.exact_priorities = True needs replay.kind = 'priority', not {replay.kind!r}")
+        if reference.past_end == "simulate" and self.spec.host is not None:
+            raise ValueError(
+                f"reference.past_end = 'simulate' needs an environment that compiles; {self.env_id} lives on the host"
+            )
+        longest, window = self.spec.max_steps + self.padding, self.model.history_length + self.planner.horizon + 1
+        if replay.capacity < max(window, longest + 1):
+            raise ValueError(
+                f"replay.capacity = {replay.capacity} must hold one window of {window} rows (history_length + horizon "
+                f"+ 1) and one episode of {longest + 1} (max_steps + {'horizon' if self.padding else 1})"
+            )

@@ -11,7 +11,7 @@ from flax import struct
 from rgrl_jax.algos import config as fields
 from rgrl_jax.algos.base import get_algorithm
 from rgrl_jax.algos.config import choice, constant, flag, integer, integers, number, numbers, word
-from rgrl_jax.envs.registry import make_spec
+from rgrl_jax.envs.registry import make as make_spec
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Discrete
 
