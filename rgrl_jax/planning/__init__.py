@@ -1,21 +1,25 @@
 """Planners: search over action inputs through learned models."""
 
-from rgrl_jax.planning.descent import PLAN_OPTIMIZERS, deduce, make_plan_optimizer
-from rgrl_jax.planning.gradient import DISTANCES, plan, plan_error
-from rgrl_jax.planning.sampling import make_cem, make_mppi, sample_plan, shooting
-from rgrl_jax.planning.start import COLORS, start_noise
+from rgrl_jax.planning.descent import deduce
+from rgrl_jax.planning.gradient import absolute_error, mean_error, plan, plan_error
+from rgrl_jax.planning.outputs import DeductionOutput, ModelOutput, PlanOutput
+from rgrl_jax.planning.sampling import Sampler, cem, mppi, sample_plan, shooting
+from rgrl_jax.planning.squash import softmax_actions, straight_through
 
 __all__ = [
-    "COLORS",
-    "DISTANCES",
-    "PLAN_OPTIMIZERS",
+    "DeductionOutput",
+    "ModelOutput",
+    "PlanOutput",
+    "Sampler",
+    "absolute_error",
+    "cem",
     "deduce",
-    "make_cem",
-    "make_mppi",
-    "make_plan_optimizer",
+    "mean_error",
+    "mppi",
     "plan",
     "plan_error",
     "sample_plan",
     "shooting",
-    "start_noise",
+    "softmax_actions",
+    "straight_through",
 ]

@@ -4,44 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
 
-from rgrl_jax import ensemble
+from rgrl_jax.planning import ensemble
 from rgrl_jax.planning.descent import descend
-from rgrl_jax.types import Array, Key, ModelOutput, PlanOutput, PyTree, Scalar
+from rgrl_jax.planning.outputs import ModelOutput, PlanOutput
+from rgrl_jax.types import Array, Key, PyTree, Scalar
 
 PlanModel = Callable[[PyTree, Any, Array], ModelOutput]
 """``apply(member, context, actions [T, A]) -> ModelOutput``, differentiable in the actions."""
 
-
-DISTANCES = {"squared": jnp.square, "absolute": jnp.abs}
+PlanLoss = Callable[[Array, Array], Array]
+"""``loss_fn(predicted [T, R], desired) -> scalar``, with ``desired`` broadcastable to ``[T, R]``."""
 
 
 def plan_error(
     predicted: Array,
-    desired_reward: Scalar,
-    reduction: str = "sum",
-    step_weights: Array | float = 1.0,
-    distance: str = "squared",
+    desired: Array,
+    distance: Callable[[Array], Array] = jnp.square,
+    reduce: Callable[[Array], Array] = jnp.sum,
 ) -> Array:
-    """Distance of predicted from desired rewards, a scalar.
+    """Returns the distance of predicted from desired rewards, a scalar.
 
     Args:
       predicted: ``[T, R]``.
-      desired_reward: r*, broadcastable to ``[T, R]``.
-      reduction: ``"mean"`` over steps and entries as in the reference, where a plan then hardly moves,
-        or ``"sum"`` over steps of the mean over entries, so that a step's pull on its own action does
-        not shrink with the horizon.
-      step_weights: how much each step counts, ``[T]``.
-      distance: ``"squared"`` as in the paper, which shuns bad steps more than it seeks good ones; or
-        ``"absolute"``, by which below r* the best plan is the one with the greatest sum of rewards.
+      desired: r*, broadcastable to ``[T, R]``.
+      distance: of differences, elementwise: squared as in the paper, which shuns bad steps more than it seeks good
+        ones; or absolute, by which below r* the best plan is the one with the greatest sum of rewards.
+      reduce: errors ``[T]`` of the steps, each a mean over entries, to a scalar: their sum, so that the pull of a
+        step on its own action does not shrink with the horizon; or their mean, as in the reference, where a plan
+        then hardly moves.
     """
-    error = DISTANCES[distance](predicted - desired_reward).mean(axis=-1) * step_weights
-    return error.sum() if reduction == "sum" else error.mean()
+    return reduce(distance(predicted - desired).mean(axis=-1))
+
+
+absolute_error: PlanLoss = partial(plan_error, distance=jnp.abs)
+"""`plan_error` by the absolute distance."""
+
+mean_error: PlanLoss = partial(plan_error, reduce=jnp.mean)
+"""`plan_error` averaged over the steps, as in the reference."""
+
+
+class PlanProblem(NamedTuple):
+    """Ensemble, desired rewards and loss of a plan; planners make one by `make_problem`.
+
+    Attributes:
+      members: weights and desired rewards of every member, leaves ``[E, ...]``.
+      apply: the model.
+      context: its argument beside the actions.
+      loss_fn: distance of predicted from desired rewards.
+      squash: turns a plan before the squash into actions in -1..1.
+      execute: turns it into the actions by which the finished plan is scored.
+    """
+
+    members: tuple[PyTree, Array]
+    apply: PlanModel
+    context: Any
+    loss_fn: PlanLoss
+    squash: Callable[[Array], Array]
+    execute: Callable[[Array], Array]
+
+    def error(self, member: tuple[PyTree, Array], latent: Array) -> Array:
+        """Returns one member's error of a plan before the squash ``[T, A]``, a scalar."""
+        params, desired = member
+        predicted = self.apply(params, self.context, self.squash(latent)).reward
+        chex.assert_shape(predicted, (len(latent), None), custom_message="apply must predict rewards [T, R]")
+        return self.loss_fn(predicted, desired)
 
 
 def plan(
@@ -54,14 +87,9 @@ def plan(
     iterations: int,
     optimizer: optax.GradientTransformation,
     desired_reward: Scalar = 1.0,
-    reduction: str = "sum",
-    step_weights: Array | float = 1.0,
-    distance: str = "squared",
-    members: str = "sample",
-    disagreement: Scalar = 0.0,
-    accept: str = "always",
+    loss_fn: PlanLoss = plan_error,
     squash: Callable[[Array], Array] = jnp.tanh,
-    executed: Callable[[Array], Array] | None = None,
+    execute: Callable[[Array], Array] | None = None,
 ) -> PlanOutput:
     """Deduces a plan: descends the error of predicted rewards on the action inputs.
 
@@ -71,6 +99,15 @@ def plan(
     Unbatched; ``vmap`` it. The key decides only which members are drawn: map ``context`` and ``init_plan``
     and leave the key unmapped to share the draws among the rows of a batch, which keeps every product
     ``(rows, d) @ (d, n)``; map the key as well for independent draws (slower).
+
+    >>> def apply(member, position, actions):  # the reward of a step is how near it ends to 1
+    ...     return ModelOutput(1.0 - jnp.abs(1.0 - position - member * jnp.cumsum(actions, axis=0)), None)
+    >>> out = plan(
+    ...     jax.random.key(0), jnp.array([0.5, 0.52]), apply, 0.0, jnp.zeros((3, 1)),
+    ...     iterations=300, optimizer=optax.adam(0.05),
+    ... )
+    >>> print(out.plan.shape, out.loss.shape, bool(out.score.mean() < out.loss[0] / 4))
+    (3, 1) (300,) True
 
     Args:
       key: decides the members; consumed.
@@ -82,80 +119,65 @@ def plan(
       optimizer: turns gradients into steps, for instance ``optax.sgd(beta)``.
       desired_reward: r*, in encoded units, broadcastable to ``[T, R]``; with three axes, ``[E, T, R]``, each
         member has its own.
-      reduction: see `plan_error`.
-      step_weights: likewise.
-      distance: likewise.
-      members: ``"sample"`` draws one member per iteration, ``"mean"`` descends the mean error of all.
-      disagreement: see `rgrl_jax.planning.descent.descend`.
-      accept: likewise.
+      loss_fn: ``(predicted [T, R], desired) -> scalar``, for instance `plan_error` or `absolute_error`.
       squash: turns ``u`` into actions in -1..1.
-      executed: turns ``u`` into the actions that will be executed, by which the finished plan is scored; None for
+      execute: turns ``u`` into the actions that will be executed, by which the finished plan is scored; None for
         those of ``squash``. Discrete actions that are between two choices may promise what neither keeps.
 
     Returns:
       A `PlanOutput`; diagnostics that nobody reads are not computed under ``jit``.
+
+    Raises:
+      AssertionError: an array has another shape than said here.
     """
-    wishes = per_member(desired_reward, params)
-    judge = partial(plan_error, reduction=reduction, step_weights=step_weights, distance=distance)
-
-    def error(member: tuple[PyTree, Array], latent: Array) -> Array:
-        return judge(apply(member[0], context, squash(latent)).reward, member[1])
-
-    latent, loss = descend(
-        key,
-        (params, wishes),
-        error,
-        init_plan,
-        iterations=iterations,
-        optimizer=optimizer,
-        members=members,
-        disagreement=disagreement,
-        accept=accept,
-    )
-    return summarise(params, wishes, apply, context, latent, init_plan, squash, loss, judge, executed)
+    problem = make_problem(params, apply, context, init_plan, desired_reward, loss_fn, squash, execute)
+    latent, loss = descend(key, problem.members, problem.error, init_plan, iterations=iterations, optimizer=optimizer)
+    return make_output(problem, init_plan, latent, loss)
 
 
-def per_member(desired_reward: Scalar, params: PyTree) -> Array:
-    """Desired rewards with a leading member axis ``[E, ...]``, which those with three axes have already."""
+def make_problem(
+    params: PyTree,
+    apply: PlanModel,
+    context: Any,
+    init_plan: Array,
+    desired_reward: Scalar,
+    loss_fn: PlanLoss,
+    squash: Callable[[Array], Array],
+    execute: Callable[[Array], Array] | None,
+) -> PlanProblem:
+    """Makes a `PlanProblem` of the arguments that all planners have, see `plan`; checks their shapes."""
+    chex.assert_rank(init_plan, 2, custom_message="init_plan must be [T, A]; map over more axes by vmap")
+    members = params, broadcast_to_members(desired_reward, params)
+    ensemble.size(members)  # refuses leaves that differ in their member axis
+    return PlanProblem(members, apply, context, loss_fn, squash, execute or squash)
+
+
+def broadcast_to_members(desired_reward: Scalar, params: PyTree) -> Array:
+    """Returns desired rewards with a leading member axis ``[E, ...]``, which those with three axes have already."""
     desired = jnp.asarray(desired_reward)
     return desired if desired.ndim == 3 else jnp.broadcast_to(desired, (ensemble.size(params), *desired.shape))
 
 
-def summarise(
-    params: PyTree,
-    wishes: Array,
-    apply: PlanModel,
-    context: Any,
-    latent: Array,
-    start: Array,
-    squash: Callable[[Array], Array],
-    loss: Array,
-    judge: Callable[[Array, Array], Array],
-    executed: Callable[[Array], Array] | None = None,
-) -> PlanOutput:
-    """A finished plan ``latent [T, A]`` that began as ``start [T, A]``, with every member's opinion of it.
+def make_output(problem: PlanProblem, start: Array, latent: Array, loss: Array) -> PlanOutput:
+    """Scores a finished plan by every member.
 
     Args:
-      params: stacked members ``[E, ...]``.
-      wishes: desired rewards ``[E, ...]``, see `per_member`.
-      apply: the model.
-      context: what it takes beside the actions.
-      latent: the plan before the squash.
-      start: where it started, likewise.
-      squash: turns both into actions.
+      problem: the problem that it was made for.
+      start: where it started, ``[T, A]`` before the squash.
+      latent: where it ended, ``[T, A]`` before the squash.
       loss: errors on the way ``[K]``.
-      judge: ``(predicted rewards [T, R], wish) -> error``.
-      executed: turns a plan into the actions that predictions are for; None for ``squash``.
     """
-    actions = squash(latent)
-    outputs = jax.vmap(apply, in_axes=(0, None, None))(params, context, (executed or squash)(latent))
+    params, desired = problem.members
+    actions = problem.squash(latent)
+    executed = problem.execute(latent)
+    outputs = jax.vmap(problem.apply, in_axes=(0, None, None))(params, problem.context, executed)
     return PlanOutput(
         plan=actions,
         latent=latent,
         loss=loss,
         predicted=jax.tree.map(lambda x: x.mean(axis=0), outputs),
-        score=jax.vmap(judge)(outputs.reward, wishes),
+        score=jax.vmap(problem.loss_fn)(outputs.reward, desired),
         disagreement=outputs.reward.std(axis=0).mean(),
         saturation=(jnp.abs(actions) > 0.95).astype(actions.dtype).mean(),
-        movement=jnp.abs(actions - squash(start)).max(),
+        movement=jnp.abs(actions - problem.squash(start)).max(),
     )

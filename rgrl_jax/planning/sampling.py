@@ -7,45 +7,78 @@ by the ensemble and move the mean; they differ in how.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax import ensemble
-from rgrl_jax.planning.gradient import PlanModel, per_member, plan_error, summarise
-from rgrl_jax.types import Array, Key, PlanOutput, PyTree, Scalar
+from rgrl_jax.planning import ensemble
+from rgrl_jax.planning.gradient import PlanLoss, PlanModel, make_output, make_problem, plan_error
+from rgrl_jax.planning.outputs import PlanOutput
+from rgrl_jax.types import Array, Key, PyTree, Scalar
 
 Move = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
-"""``move(mean, spread, latents [P, T, A], errors [P]) -> (mean, spread)``, all of shape ``[T, A]``."""
+"""``move(mean, std, latents [P, T, A], errors [P]) -> (mean, std)``, all of shape ``[T, A]``."""
 
 
-def shooting(mean: Array, spread: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
-    """Keeps the best plan drawn; `sample_plan` puts the best so far among those compared."""
-    del mean
-    return latents[errors.argmin()], spread
+class Sampler(NamedTuple):
+    """A law of search for `sample_plan`, as made by `shooting`, `cem` and `mppi`.
+
+    Attributes:
+      move: moves mean and standard deviation after a round of draws.
+      samples: plans per round ``P``, the present mean one of them.
+      init_std: standard deviation of the first draws around ``init_plan``, before the squash.
+    """
+
+    move: Move
+    samples: int
+    init_std: Scalar = 1.0
 
 
-def make_cem(elites: int) -> Move:
-    """Mean and standard deviation of the best ``elites`` plans (cross-entropy method)."""
+def shooting(samples: int, init_std: Scalar = 1.0) -> Sampler:
+    """Makes random shooting, which keeps the best plan so far; ``samples`` >= 1."""
 
-    def cem(mean: Array, spread: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
-        del mean, spread
+    def move(mean: Array, std: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
+        del mean
+        return latents[errors.argmin()], std
+
+    return Sampler(move, samples, init_std)
+
+
+def cem(samples: int, num_elites: int | None = None, init_std: Scalar = 1.0) -> Sampler:
+    """Makes the cross-entropy method: mean and standard deviation of the best plans (Rubinstein 1999).
+
+    Args:
+      samples: plans per round ``P``.
+      num_elites: number of best plans, at most ``samples``; None for a fifth of them, at least one.
+      init_std: standard deviation of the first draws.
+
+    Raises:
+      ValueError: there are not so many samples.
+    """
+    elites = max(samples // 5, 1) if num_elites is None else num_elites
+    if not 1 <= elites <= samples:
+        raise ValueError(f"num_elites = {elites} must be between 1 and samples = {samples}")
+
+    def move(mean: Array, std: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
+        del mean, std
         best = latents[jax.lax.top_k(-errors, elites)[1]]
         return best.mean(axis=0), best.std(axis=0)
 
-    return cem
+    return Sampler(move, samples, init_std)
 
 
-def make_mppi(temperature: Scalar) -> Move:
-    """Mean weighted by ``softmax(-error / temperature)`` (model predictive path integral); the spread stays."""
+def mppi(samples: int, temperature: Scalar, init_std: Scalar = 1.0) -> Sampler:
+    """Makes model predictive path integral control: a mean weighted by ``softmax(-error / temperature)``.
 
-    def mppi(mean: Array, spread: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
+    The standard deviation stays (Williams et al. 2017).
+    """
+
+    def move(mean: Array, std: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
         del mean
-        return jnp.tensordot(jax.nn.softmax(-errors / temperature), latents, axes=1), spread
+        return jnp.tensordot(jax.nn.softmax(-errors / temperature), latents, axes=1), std
 
-    return mppi
+    return Sampler(move, samples, init_std)
 
 
 def sample_plan(
@@ -55,56 +88,48 @@ def sample_plan(
     context: Any,
     init_plan: Array,
     *,
-    move: Move,
+    sampler: Sampler,
     iterations: int,
-    samples: int,
-    spread: Scalar = 1.0,
     desired_reward: Scalar = 1.0,
-    reduction: str = "sum",
-    step_weights: Array | float = 1.0,
-    distance: str = "squared",
-    members: str = "sample",
-    disagreement: Scalar = 0.0,
+    loss_fn: PlanLoss = plan_error,
     squash: Callable[[Array], Array] = jnp.tanh,
-    executed: Callable[[Array], Array] | None = None,
+    execute: Callable[[Array], Array] | None = None,
 ) -> PlanOutput:
-    """Draws plans, scores them and moves the mean, ``K`` times.
+    """Draws plans, scores them and moves their mean, ``K`` times.
 
     Arguments and result are those of `rgrl_jax.plan`, with these differences.
 
     Args:
       key: decides the members and the plans drawn; shared by the rows of a batch if it is not mapped.
-      move: how the mean moves: `shooting`, or as made by `make_cem` or `make_mppi`.
-      iterations: ``K``. The budget is ``iterations * samples`` model rollouts forward, where gradient planning
-        takes ``iterations`` forward and backward.
-      samples: plans per iteration ``P``, the present mean one of them.
-      spread: standard deviation of the first draws around ``init_plan [T, A]``, before the squash.
-      executed: only the last mean is scored by it; plans on the way are by ``squash``.
+      params: see `rgrl_jax.plan`, as for all that is not said here.
+      apply: need not be differentiable.
+      context: see there.
+      init_plan: the first mean, ``[T, A]`` before the squash.
+      sampler: as made by `shooting`, `cem` or `mppi`.
+      iterations: rounds of draws ``K``. The budget is ``iterations * samples`` model rollouts forward, where gradient
+        planning takes ``iterations`` forward and backward.
+      desired_reward: see there.
+      loss_fn: see there.
+      squash: see there.
+      execute: only the last mean is scored by it; plans on the way are by ``squash``.
 
     Returns:
       A `PlanOutput` of the last mean.
+
+    Raises:
+      AssertionError: an array has another shape than said there.
     """
-    wishes = per_member(desired_reward, params)
-    judge = partial(plan_error, reduction=reduction, step_weights=step_weights, distance=distance)
+    problem = make_problem(params, apply, context, init_plan, desired_reward, loss_fn, squash, execute)
 
-    def error(member: tuple[PyTree, Array], latent: Array) -> Array:
-        return judge(apply(member[0], context, squash(latent)).reward, member[1])
-
-    def score(latents: Array, member: Array) -> Array:
-        if members == "mean":
-            errors = jax.vmap(jax.vmap(error, in_axes=(0, None)), in_axes=(None, 0))((params, wishes), latents)
-            return errors.mean(axis=1) + disagreement * errors.std(axis=1)
-        return jax.vmap(error, in_axes=(None, 0))(ensemble.select((params, wishes), member), latents)
-
-    def improve(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
-        (mean, spread), (member, noise) = carry, now
-        latents = jnp.concatenate([mean[None], mean + spread * noise])
-        errors = score(latents, member)
-        return move(mean, spread, latents, errors), errors[0]
+    def step(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
+        (mean, std), (member, noise) = carry, now
+        latents = jnp.concatenate([mean[None], mean + std * noise])
+        errors = jax.vmap(problem.error, in_axes=(None, 0))(ensemble.select(problem.members, member), latents)
+        return sampler.move(mean, std, latents, errors), errors[0]
 
     member_key, noise_key = jax.random.split(key)
     draws = ensemble.draw(member_key, params, (iterations,))
-    noise = jax.random.normal(noise_key, (iterations, samples - 1, *init_plan.shape))
-    start = (init_plan, jnp.full_like(init_plan, spread))
-    (latent, _), loss = jax.lax.scan(improve, start, (draws, noise))
-    return summarise(params, wishes, apply, context, latent, init_plan, squash, loss, judge, executed)
+    noise = jax.random.normal(noise_key, (iterations, sampler.samples - 1, *init_plan.shape))
+    start = (init_plan, jnp.full_like(init_plan, sampler.init_std))
+    (latent, _), loss = jax.lax.scan(step, start, (draws, noise))
+    return make_output(problem, init_plan, latent, loss)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -16,12 +17,20 @@ def init(key: Key, init_member: Callable[[Key], PyTree], size: int) -> PyTree:
 
 
 def size(params: PyTree) -> int:
-    """Number of members ``E`` of stacked weights."""
-    return jax.tree.leaves(params)[0].shape[0]
+    """Returns the number of members ``E`` of stacked weights ``[E, ...]``.
+
+    Raises:
+      AssertionError: the leaves differ in their leading axis.
+    """
+    leaves = jax.tree.leaves(params)
+    chex.assert_equal_shape_prefix(
+        leaves, 1, custom_message="every leaf of params needs the same member axis [E, ...]"
+    )
+    return leaves[0].shape[0]
 
 
 def select(params: PyTree, member: Array) -> PyTree:
-    """Weights of one member, ``[E, ...] -> [...]``.
+    """Returns the weights of one member, ``[E, ...] -> [...]``.
 
     ``member`` is a traced index. Index before, not inside, loops over time: under ``vmap`` an
     unbatched index is one slice, while a ``lax.switch`` over members would run all of them.
@@ -30,5 +39,5 @@ def select(params: PyTree, member: Array) -> PyTree:
 
 
 def draw(key: Key, params: PyTree, shape: tuple[int, ...]) -> Array:
-    """Member indices drawn uniformly with replacement, int32 of ``shape``."""
+    """Draws member indices uniformly with replacement, int32 of ``shape``."""
     return jax.random.randint(key, shape, 0, size(params), dtype=jnp.int32)
