@@ -65,6 +65,16 @@ class Config(struct.PyTreeNode):
         """Episodes that are trained one after the other for each row of the metrics, and count as one."""
         return 1
 
+    @property
+    def action_repeat(self) -> int:
+        """Environment steps for which every action is held; a subclass may make it a field."""
+        return 1
+
+    @property
+    def history_rows(self) -> int:
+        """Rows of the episode before the present one that the evaluation policy reads."""
+        return 0
+
     def validate(self) -> None:
         """Checks every field and how they fit together, before anything compiles.
 
