@@ -1,9 +1,4 @@
-"""A ring buffer for any pytree, as pure functions on an explicit state, in the manner of flashbax.
-
->>> buffer = init(example, capacity)  # doctest: +SKIP
->>> buffer = add(buffer, items)  # doctest: +SKIP
->>> batch = sample(key, buffer, batch_size)  # doctest: +SKIP
-"""
+"""A ring buffer for any pytree: `init`, `add` and `sample`, pure functions on an explicit state as in flashbax."""
 
 from __future__ import annotations
 
