@@ -1,14 +1,12 @@
-"""Any environment of Brax, as ``brax:NAME``, compiled. Brax is imported when the first one is asked for.
+"""Adapter for environments of Brax, ``brax:NAME``, which are compiled.
 
-Bodies and rules are Brax's own and differ from Gymnasium's of the same name, so returns cannot be compared. Brax
-itself is no longer developed; an environment of it that the installed JAX no longer runs is refused.
+Brax is imported when the first of them is made. Bodies and rules are Brax's own and differ from Gymnasium's of the
+same name, so returns cannot be compared. Brax is no longer developed; an environment that the installed JAX does not
+run is refused.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import importlib
 import warnings
 from typing import Any
 
@@ -16,16 +14,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rgrl_jax.envs.gymnasium import reward_range_of, widened
+from rgrl_jax.envs.adapters import (
+    check_name,
+    default_return_range,
+    import_package,
+    widen_bounds,
+    widen_rewards,
+)
 from rgrl_jax.envs.registry import register_source
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Array, Box, Key, PyTree, Space
 
 SOURCE = "brax"
 LIMIT = 1000
-"""Steps of an episode, as in Brax's own training."""
+"""Step limit, as in Brax's own training."""
 EPISODES, LENGTH = 10, 100
-"""How many episodes of random actions are measured, and how long they last."""
+"""Episodes of random actions that ranges are measured over, and their steps."""
 
 
 def spec_from_brax(
@@ -38,14 +42,14 @@ def spec_from_brax(
     max_steps: int | None = None,
     **env_kwargs: Any,
 ) -> EnvSpec:
-    """Wraps an environment that ``brax.envs.get_environment`` knows; ``brax:NAME`` is this with nothing but the name.
+    """Makes the spec of an environment that ``brax.envs.get_environment`` knows; ``brax:NAME`` does without keywords.
 
-    Brax says nothing of ranges. Those that are not given are measured over 10 episodes of 100 random actions, by a
-    program that must be compiled for it, and widened as those of `spec_from_gymnasium` are.
+    Brax tells no ranges. Those that are not given are measured over 10 episodes of 100 random actions, by a program
+    compiled for it, and widened like those of `spec_from_gymnasium`.
 
     Args:
       name: its name in Brax.
-      observation: observation space, with the ranges the encoders should use.
+      observation: observation space, with the ranges that the encoders should use.
       reward_range: rewards that encode to -1 and +1; planning aims at the upper end.
       return_range: worst and best return; by default the reward range times the step limit.
       goal: return that counts as solved.
@@ -53,10 +57,10 @@ def spec_from_brax(
       **env_kwargs: passed on, for instance ``backend``.
 
     Returns:
-      Its `EnvSpec`; actions lie in -1..1.
+      The spec, compiled wherever it is used; actions lie in -1..1.
 
     Raises:
-      ValueError: no such environment, Brax is not installed, or the installed JAX does not run it.
+      ValueError: there is no such environment, Brax is not installed, or the installed JAX does not run it.
     """
     limit = max_steps or LIMIT
     env = _environment(name, env_kwargs)
@@ -66,17 +70,16 @@ def spec_from_brax(
         return state.obs, (state, jnp.int32(0))
 
     def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
-        now, time = env.step(state[0], action), state[1] + 1
-        terminated = now.done > 0.5
-        return now.obs, (now, time), now.reward, terminated, (time >= limit) & ~terminated
+        after, time = env.step(state[0], action), state[1] + 1
+        terminated = after.done > 0.5
+        return after.obs, (after, time), after.reward, terminated, (time >= limit) & ~terminated
 
-    actions = Box(-1.0, 1.0, (_checked(name, env, reset, step),))
+    actions = Box(-1.0, 1.0, (_check_and_size(name, env, reset, step),))
     if observation is None or reward_range is None:
         low, high, rewards = _measure(reset, step, actions.shape)
-        reward_range = reward_range or reward_range_of(*rewards)
-        below, above = widened(low, high)
+        reward_range = reward_range or widen_rewards(*rewards)
+        below, above = widen_bounds(low, high)
         observation = observation or Box(tuple(below), tuple(above), low.shape)
-    lowest, highest = (limit * bound for bound in (min(reward_range[0], 0.0), max(reward_range[1], 0.0)))
     return EnvSpec(
         env_id=f"{SOURCE}:{name}",
         reset=reset,
@@ -85,31 +88,21 @@ def spec_from_brax(
         action=actions,
         reward_range=reward_range,
         max_steps=limit,
-        return_range=return_range or (lowest, highest),
+        return_range=return_range or default_return_range(reward_range, limit),
         goal=goal,
     )
 
 
 def _environment(name: str, env_kwargs: dict[str, Any]) -> Any:
-    """The environment itself, of which Brax says once that it is no longer developed."""
-    try:
-        with contextlib.redirect_stdout(None):  # MJX prints which of its other backends are missing
-            envs = importlib.import_module("brax.envs")
-    except ImportError as error:
-        raise ValueError(
-            f"environments of Brax need the package brax, pip install 'rgrl_jax[envs]': {error}"
-        ) from error
-    if name not in envs._envs:
-        near = difflib.get_close_matches(name, envs._envs, n=3, cutoff=0.3) or list(envs._envs)
-        names = ", ".join(f"{SOURCE}:{other}" for other in near)
-        raise ValueError(f"env_id = '{SOURCE}:{name}' is unknown to Brax; nearest: {names}")
-    with warnings.catch_warnings():
+    envs = import_package("brax.envs", "Brax", "package brax")
+    check_name(SOURCE, name, envs._envs)
+    with warnings.catch_warnings():  # it says that it is no longer developed
         warnings.simplefilter("ignore", UserWarning)
         return envs.get_environment(name, **env_kwargs)
 
 
-def _checked(name: str, env: Any, reset: Any, step: Any) -> int:
-    """Length of an action of an environment that runs; traces a step without compiling it."""
+def _check_and_size(name: str, env: Any, reset: Any, step: Any) -> int:
+    """Traces a step, without compiling it, and returns the number of entries of an action."""
     try:
         size = int(env.action_size)
         action = jax.ShapeDtypeStruct((size,), jnp.float32)
@@ -127,25 +120,25 @@ def _checked(name: str, env: Any, reset: Any, step: Any) -> int:
 
 
 def _measure(reset: Any, step: Any, shape: tuple[int, ...]) -> tuple[Any, Any, tuple[float, float]]:
-    """Least and greatest observation ``[O]`` and reward of random actions, until their episodes end."""
+    """Measures the least and greatest observation ``[O]`` and reward of random actions until their episodes end."""
 
     def walk(key: Key) -> tuple[Array, Array]:
         first, rest = jax.random.split(key)
         obs, state = reset(first)
 
-        def once(carry: Any, key: Key) -> Any:
+        def step_once(carry: Any, key: Key) -> Any:
             obs, state, ended = carry
             action = jax.random.uniform(key, shape, minval=-1.0, maxval=1.0)
             after, state, reward, terminated, _ = step(key, state, action)
-            seen = jnp.where(ended, obs, after)  # after the end, what was seen last
-            return (seen, state, ended | terminated), (seen, jnp.where(ended, jnp.nan, reward))
+            obs = jnp.where(ended, obs, after)  # the last one is repeated after the end
+            return (obs, state, ended | terminated), (obs, jnp.where(ended, jnp.nan, reward))
 
-        _, (later, rewards) = jax.lax.scan(once, (obs, state, jnp.bool_(False)), jax.random.split(rest, LENGTH))
+        _, (later, rewards) = jax.lax.scan(step_once, (obs, state, jnp.bool_(False)), jax.random.split(rest, LENGTH))
         return jnp.concatenate([obs[None], later]), rewards
 
-    seen, rewards = jax.jit(jax.vmap(walk))(jax.random.split(jax.random.key(0), EPISODES))
-    seen = np.asarray(seen, np.float64).reshape(-1, seen.shape[-1])
-    return seen.min(axis=0), seen.max(axis=0), (float(np.nanmin(rewards)), float(np.nanmax(rewards)))
+    obs, rewards = jax.jit(jax.vmap(walk))(jax.random.split(jax.random.key(0), EPISODES))
+    obs = np.asarray(obs, np.float64).reshape(-1, obs.shape[-1])
+    return obs.min(axis=0), obs.max(axis=0), (float(np.nanmin(rewards)), float(np.nanmax(rewards)))
 
 
 register_source(SOURCE, lambda name, max_steps: spec_from_brax(name, max_steps=max_steps))

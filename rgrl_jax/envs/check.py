@@ -1,4 +1,4 @@
-"""Is this an environment? Looked at once, when it is made, without compiling or playing anything."""
+"""Checks of a spec when it is made, without compiling or playing anything."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rgrl_jax.types import Array, Box, Discrete, PyTree, Space
 
 
 def check_spec(spec: Any, env_id: str) -> None:
-    """Makes sure that an environment keeps to what `EnvSpec` says.
+    """Refuses an environment that breaks the contract of `EnvSpec`.
 
     Args:
-      spec: what its maker returned.
-      env_id: the name that it was asked for by.
+      spec: return value of its maker.
+      env_id: name of the environment, for the messages.
 
     Raises:
-      TypeError: it is no `EnvSpec`, or a part of it is of another type than it should be.
-      ValueError: a number of it is not allowed, or ``reset`` and ``step`` return something else than it says.
+      TypeError: the spec is no `EnvSpec`, or a field or return value has the wrong type.
+      ValueError: a field has a value that is not allowed, or ``reset`` or ``step`` cannot be traced.
     """
     if not isinstance(spec, EnvSpec):
         raise TypeError(f"env_id = {env_id!r}: its maker must return an EnvSpec, not {_short(spec)}")
@@ -57,7 +57,7 @@ def _check_space(env_id: str, name: str, space: Space) -> None:
     if np.isnan(low).any() or np.isnan(high).any() or not (low < high).all():
         raise ValueError(f"{where} must have low < high in every entry")
     if name == "observation" and not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ValueError(f"{where} must have finite bounds, those of what usually occurs: encoders scale by them")
+        raise ValueError(f"{where} must have finite bounds, since encoders scale by them")
 
 
 def _check_range(env_id: str, name: str, pair: Any, *, strict: bool) -> None:
@@ -68,7 +68,7 @@ def _check_range(env_id: str, name: str, pair: Any, *, strict: bool) -> None:
 
 
 def _check_functions(env_id: str, spec: EnvSpec) -> None:
-    """Compares shapes and types of what ``reset`` and ``step`` return with the spaces, and with each other."""
+    """Compares shapes and types returned by ``reset`` and ``step`` with the spaces, and with each other."""
     key = jax.eval_shape(lambda: jax.random.key(0))
     obs, state = _trace(env_id, "reset", spec.reset, 2, key)
     _check_observation(env_id, "reset", obs, spec.observation)
@@ -88,10 +88,10 @@ def _check_functions(env_id: str, spec: EnvSpec) -> None:
 
 
 def _trace(env_id: str, name: str, function: Callable[..., Any], count: int, *arguments: Any) -> Any:
-    """Shapes and types of what a function returns, which must be a tuple of so many parts."""
+    """Returns the shapes and types that a function returns, which must be a tuple of ``count`` parts."""
     try:
         out = jax.eval_shape(function, *arguments)
-    except Exception as error:  # whatever may go wrong in it
+    except Exception as error:  # anything may go wrong in it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(f"env_id = {env_id!r}: {name} cannot be traced by jax: {reason}") from error
     if not isinstance(out, tuple) or len(out) != count:
@@ -100,17 +100,19 @@ def _trace(env_id: str, name: str, function: Callable[..., Any], count: int, *ar
 
 
 def _check_observation(env_id: str, name: str, obs: Array, space: Space) -> None:
-    """Makes sure that an observation is one array of its space."""
-    shape, kinds, what = ((), "iu", "an integer") if isinstance(space, Discrete) else (space.shape, "biuf", "numbers")
+    """Refuses an observation that is not one array of its space."""
+    shape, kinds, content = (
+        ((), "iu", "an integer") if isinstance(space, Discrete) else (space.shape, "biuf", "numbers")
+    )
     if not hasattr(obs, "dtype") or obs.shape != shape or obs.dtype.kind not in kinds:
         raise TypeError(
-            f"env_id = {env_id!r}: {name} must return as observation {what} of shape {shape}, as {_short(space)} "
+            f"env_id = {env_id!r}: {name} must return as observation {content} of shape {shape}, as {_short(space)} "
             f"says, not {_show(obs)}"
         )
 
 
 def _types(tree: PyTree) -> Any:
-    """Structure, shapes and types."""
+    """Returns the types by path, and the structure."""
     leaves = {jax.tree_util.keystr(path): _show(x) for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
     return leaves, jax.tree.structure(tree)
 
@@ -120,7 +122,7 @@ def _show(x: Any) -> str:
 
 
 def _short(x: Any) -> str:
-    """Its representation in one line, not too long."""
+    """Shortens a representation to one line."""
     text = " ".join(repr(x).split())
     return text if len(text) <= 160 else text[:157] + "..."
 

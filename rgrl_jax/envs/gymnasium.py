@@ -1,14 +1,12 @@
-"""Any environment of Gymnasium, as ``gymnasium:ID``. It lives on the host and is stepped there.
+"""Adapter for environments of Gymnasium, ``gymnasium:ID``, which are stepped on the host.
 
-Gymnasium is imported when the first such environment is asked for. What its spaces leave open, bounds of
-observations that are infinite and ranges of rewards, is known for a few environments and measured for the others.
+Gymnasium is imported when the first such environment is made. Ranges that its spaces leave open, of observations
+without finite bounds and of rewards, are known for a few environments and measured for the others.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,17 +14,25 @@ import jax.numpy as jnp
 import numpy as np
 
 from rgrl_jax.envs import registry
+from rgrl_jax.envs.adapters import (
+    check_name,
+    default_return_range,
+    import_package,
+    widen_bounds,
+    widen_rewards,
+)
 from rgrl_jax.envs.spec import EnvSpec, host_spec
 from rgrl_jax.types import Box, Discrete, Key, Space
 
 SOURCE = "gymnasium"
 MEASURED_STEPS, MEASURED_LENGTH = 1000, 200
+"""Random steps that ranges are measured over, and the longest episode of them."""
 UNBOUNDED = 1e6
-"""Bounds beyond this say nothing."""
+"""Bounds from here on count as infinite."""
 
 
 class _Ranges(NamedTuple):
-    """What Gymnasium does not tell of an environment."""
+    """Ranges of an environment that Gymnasium does not tell."""
 
     observation: Space
     reward: tuple[float, float]
@@ -52,17 +58,17 @@ def spec_from_gymnasium(
     max_steps: int | None = None,
     **env_kwargs: Any,
 ) -> EnvSpec:
-    """Wraps an environment that ``gymnasium.make`` knows; ``gymnasium:ID`` is this with nothing but the id.
+    """Makes the spec of an environment that ``gymnasium.make`` knows; ``gymnasium:ID`` does without keywords.
 
     Ranges that are not given are those of this library for the environments that it knows. For others, finite
     bounds of observations are Gymnasium's; infinite ones, and the range of rewards, are measured over 1,000 steps of
     random actions from fixed seeds, in episodes of at most 200. Measured bounds of observations are put twice as far
-    from their middle, and rewards one width further up, or planning would want no more than chance reaches: what is
-    never seen at random, the reward at the end of a maze, must be given here.
+    from their middle, and the upper end of rewards one width further up, or planning would aim no higher than chance
+    reaches. Rewards that random actions never meet, at the end of a maze for instance, must be given here.
 
     Args:
       env_id: its name in Gymnasium, ``module:ID`` if a module must be imported for it.
-      observation: observation space, with the ranges the encoders should use.
+      observation: observation space, with the ranges that the encoders should use.
       reward_range: rewards that encode to -1 and +1; planning aims at the upper end.
       return_range: worst and best return; by default the reward range times the step limit.
       goal: return that counts as solved; by default Gymnasium's ``reward_threshold``.
@@ -70,13 +76,15 @@ def spec_from_gymnasium(
       **env_kwargs: passed to ``gymnasium.make``.
 
     Returns:
-      Its `EnvSpec`, played on the host.
+      The spec, stepped on the host.
 
     Raises:
-      ValueError: no such environment, or something it needs is not installed; it has no step limit; its spaces are
-        neither `Box` nor `Discrete`, or an action has no finite bounds.
+      ValueError: there is no such environment, or a package that it needs is not installed; it has no step limit; its
+        spaces are neither `Box` nor `Discrete`, or its actions have no finite bounds.
     """
     entry = _entry(env_id)
+    if goal is None and entry.reward_threshold is not None:
+        goal = float(entry.reward_threshold)
     limit = max_steps or entry.max_episode_steps
     if limit is None:
         raise ValueError(f"max_steps = None: {SOURCE}:{env_id} has no step limit of its own, so it must be given")
@@ -85,10 +93,10 @@ def spec_from_gymnasium(
     env.close()
     _check_spaces(env_id, *spaces)
     ranges = _ranges(env_id, limit, spaces[0], env_kwargs, (observation, reward_range, return_range))
-    dtype = _stored(spaces[0])
+    dtype = _storage_dtype(spaces[0])
 
-    def make(drawn: bool) -> _Played:
-        return _Played((_make_drawn if drawn else _make)(env_id, limit, env_kwargs), dtype)
+    def make(renderable: bool) -> _GymnasiumEnv:
+        return _GymnasiumEnv((_make_renderable if renderable else _make)(env_id, limit, env_kwargs), dtype)
 
     return host_spec(
         f"{SOURCE}:{env_id}",
@@ -98,39 +106,39 @@ def spec_from_gymnasium(
         reward_range=ranges.reward,
         return_range=ranges.returns,
         max_steps=limit,
-        goal=_goal(entry) if goal is None else goal,
+        goal=goal,
         dtype=dtype,
     )
 
 
-class _Played:
-    """A `HostEnv` on an environment of Gymnasium."""
+class _GymnasiumEnv:
+    """`HostEnv` of an environment of Gymnasium."""
 
     def __init__(self, env: Any, dtype: Any):
         self.env, self.dtype = env, dtype
         self.offset = int(getattr(env.observation_space, "start", 0))
 
     def reset(self, key: Key) -> Any:
-        """Seeds it with 31 bits of ``key``, since some environments take no more."""
-        return self._seen(self.env.reset(seed=int(jax.random.bits(key, dtype=jnp.uint32)) >> 1)[0])
+        """Seeds the environment with 31 bits of ``key``, since some take no more."""
+        return self._to_obs(self.env.reset(seed=int(jax.random.bits(key, dtype=jnp.uint32)) >> 1)[0])
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool]:
-        """One step; an end is either by itself or by the limit."""
-        obs, reward, terminated, truncated, _ = self.env.step(self._done(action))
-        return self._seen(obs), float(reward), bool(terminated), bool(truncated and not terminated)
+        """Steps once; an end by the limit and by itself counts as one by itself."""
+        obs, reward, terminated, truncated, _ = self.env.step(self._to_env_action(action))
+        return self._to_obs(obs), float(reward), bool(terminated), bool(truncated and not terminated)
 
     def render(self) -> Any:
-        """The picture of its ``rgb_array`` mode."""
+        """Returns the picture of its ``rgb_array`` mode."""
         return self.env.render()
 
     def close(self) -> None:
-        """Closes it."""
+        """Closes the environment."""
         self.env.close()
 
-    def _seen(self, obs: Any) -> Any:
+    def _to_obs(self, obs: Any) -> Any:
         return np.asarray(obs - self.offset if self.offset else obs, self.dtype)
 
-    def _done(self, action: Any) -> Any:
+    def _to_env_action(self, action: Any) -> Any:
         space = self.env.action_space
         if hasattr(space, "n"):
             return int(action) + int(space.start)
@@ -138,16 +146,11 @@ class _Played:
 
 
 def _gymnasium() -> Any:
-    try:
-        return importlib.import_module("gymnasium")
-    except ImportError as error:
-        raise ValueError(
-            f"environments of Gymnasium need the package gymnasium, pip install 'rgrl_jax[envs]': {error}"
-        ) from error
+    return import_package("gymnasium", "Gymnasium", "package gymnasium")
 
 
 def _entry(env_id: str) -> Any:
-    """What Gymnasium's registry says of an environment."""
+    """Looks an environment up in Gymnasium's registry."""
     registry = _gymnasium().registry
     module, _, name = env_id.rpartition(":")
     if module:
@@ -155,15 +158,8 @@ def _entry(env_id: str) -> Any:
             importlib.import_module(module)
         except ImportError as error:
             raise ValueError(f"env_id = '{SOURCE}:{env_id}': cannot import {module!r}: {error}") from error
-    if name not in registry:
-        near = difflib.get_close_matches(name, registry, n=3, cutoff=0.3) or list(registry)
-        names = ", ".join(f"{SOURCE}:{other}" for other in near)
-        raise ValueError(f"env_id = '{SOURCE}:{env_id}' is unknown to Gymnasium; nearest: {names}")
+    check_name(SOURCE, name, registry)
     return registry[name]
-
-
-def _goal(entry: Any) -> float | None:
-    return None if entry.reward_threshold is None else float(entry.reward_threshold)
 
 
 def _make(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> Any:
@@ -175,7 +171,7 @@ def _make(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> Any:
         raise ValueError(f"env_id = '{SOURCE}:{env_id}' cannot be made: {reason}") from error
 
 
-def _make_drawn(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> Any:
+def _make_renderable(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> Any:
     plain = _make(env_id, limit, env_kwargs)
     modes = plain.metadata.get("render_modes") or []
     plain.close()
@@ -186,7 +182,7 @@ def _make_drawn(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> Any:
 
 
 def _check_spaces(env_id: str, observation: Any, action: Any) -> None:
-    """Refuses spaces that have no counterpart here."""
+    """Refuses spaces that `rgrl_jax.types` has no counterpart of."""
     spaces = _gymnasium().spaces
     for what, space in (("observations", observation), ("actions", action)):
         if not isinstance(space, spaces.Box | spaces.Discrete):
@@ -207,48 +203,47 @@ def _bounded(bound: Any) -> Any:
     return np.abs(bound.astype(np.float64)) < UNBOUNDED
 
 
-def _stored(space: Any) -> Any:
-    """Type in which observations are stored."""
+def _storage_dtype(space: Any) -> Any:
+    """Returns the type in which observations of a space are stored."""
     if np.issubdtype(space.dtype, np.floating):
         return np.float32
     return space.dtype if space.dtype in (np.uint8, np.bool_) else np.int32
 
 
 def _space(space: Any, low: Any = None, high: Any = None) -> Space:
-    """The counterpart of a space, with other bounds ``[prod(shape)]`` if they are given."""
+    """Returns the counterpart of a space, with other bounds ``[prod(shape)]`` if they are given."""
     if hasattr(space, "n"):
         return Discrete(int(space.n))
     bounds = (space.low, space.high) if low is None else (low, high)
     low, high = (np.asarray(bound, np.float64).reshape(-1) for bound in bounds)
     high = np.where(high > low, high, low + 1.0)  # an entry that never changes needs a scale all the same
-    return Box(_brief(low), _brief(high), tuple(space.shape))
+    return Box(_to_bound(low), _to_bound(high), tuple(space.shape))
 
 
-def _brief(bound: Any) -> float | tuple[float, ...]:
-    """One number if they are all the same."""
+def _to_bound(bound: Any) -> float | tuple[float, ...]:
+    """Turns bounds ``[n]`` into those of a `Box`: one number if they are all the same."""
     return float(bound[0]) if bound.size and (bound == bound[0]).all() else tuple(float(x) for x in bound)
 
 
 def _ranges(env_id: str, limit: int, space: Any, env_kwargs: dict[str, Any], given: Any) -> _Ranges:
-    """Ranges as given, else as known, else as Gymnasium has them or as they are measured."""
+    """Returns the ranges that are given, else known, else Gymnasium's or measured."""
     known: Any = _KNOWN.get(env_id, (None, None, None))
     if env_id in _BUILT_IN:
         spec = registry.make(env_id, limit)
         known = (spec.observation, spec.reward_range, spec.return_range)
     observation, reward, returns = (a if a is not None else b for a, b in zip(given, known, strict=True))
     _check_fit(env_id, space, observation)
-    closed = hasattr(space, "n") or (_bounded(space.low) & _bounded(space.high)).all()
-    if reward is None or not (observation or closed):
+    bounded = observation or hasattr(space, "n") or (_bounded(space.low) & _bounded(space.high)).all()
+    if reward is None or not bounded:
         low, high, rewards = _measure(env_id, limit, env_kwargs)
-        reward = reward or reward_range_of(*rewards)
-        if not (observation or closed):
-            observation = _space(space, *_widened(space, low, high))
-    lowest, highest = (limit * bound for bound in (min(reward[0], 0.0), max(reward[1], 0.0)))
-    return _Ranges(observation or _space(space), reward, returns or (lowest, highest))
+        reward = reward or widen_rewards(*rewards)
+        if not bounded:
+            observation = _space(space, *_widen_open_bounds(space, low, high))
+    return _Ranges(observation or _space(space), reward, returns or default_return_range(reward, limit))
 
 
 def _check_fit(env_id: str, space: Any, given: Space | None) -> None:
-    """Makes sure that an observation space that was given is of the environment's kind and shape."""
+    """Refuses a given observation space that is not of the environment's kind and shape."""
     if given is None:
         return
     real = _space(space)
@@ -258,7 +253,7 @@ def _check_fit(env_id: str, space: Any, given: Space | None) -> None:
 
 
 def _measure(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> tuple[Any, Any, tuple[float, float]]:
-    """Least and greatest observation ``[prod(shape)]`` and reward of random actions; the same ones every time."""
+    """Measures the least and greatest observation ``[prod(shape)]`` and reward of random actions from fixed seeds."""
     env = _make(env_id, min(limit, MEASURED_LENGTH), env_kwargs)
     env.action_space.seed(0)
     obs, _ = env.reset(seed=0)
@@ -275,34 +270,11 @@ def _measure(env_id: str, limit: int, env_kwargs: dict[str, Any]) -> tuple[Any, 
     return low, high, (min(rewards), max(rewards))
 
 
-def _widened(space: Any, low: Any, high: Any) -> tuple[Any, Any]:
-    """Bounds of a space where it has any, else `widened`."""
-    below, above = widened(low, high)
+def _widen_open_bounds(space: Any, low: Any, high: Any) -> tuple[Any, Any]:
+    """Returns the bounds of a space ``[prod(shape)]`` where they are finite, else measured ones by `widen_bounds`."""
+    below, above = widen_bounds(low, high)
     has_low, has_high = _bounded(space.low).reshape(-1), _bounded(space.high).reshape(-1)
     return np.where(has_low, space.low.reshape(-1), below), np.where(has_high, space.high.reshape(-1), above)
-
-
-def widened(low: Any, high: Any) -> tuple[list[float], list[float]]:
-    """Bounds twice as far from the middle as those measured, ``[n]`` each."""
-    middle, width = 0.5 * (low + high), np.where(high > low, high - low, 1.0)
-    below = [_outward(m - w, w, math.floor) for m, w in zip(middle, width, strict=True)]
-    above = [_outward(m + w, w, math.ceil) for m, w in zip(middle, width, strict=True)]
-    return below, above
-
-
-def reward_range_of(low: float, high: float) -> tuple[float, float]:
-    """Range of measured rewards: it holds 0, and its upper end lies beyond what was seen, if they differed."""
-    width = high - low
-    low, high = min(low, 0.0), max(high, 0.0)
-    if width > 0:
-        low, high = _outward(low, width, math.floor), _outward(high + width, width, math.ceil)
-    return (low, high) if high > low else (0.0, 1.0)
-
-
-def _outward(value: float, width: float, towards: Any) -> float:
-    """Rounds to a hundredth of ``width`` or so: round numbers, and the same ones if the last bits differ."""
-    unit = 10.0 ** (math.floor(math.log10(width)) - 1)
-    return float(round(towards(value / unit) * unit, 12))
 
 
 registry.register_source(SOURCE, lambda name, max_steps: spec_from_gymnasium(name, max_steps=max_steps))

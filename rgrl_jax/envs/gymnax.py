@@ -1,8 +1,8 @@
 """Adapter for environments on gymnax's base class.
 
 gymnax's own ``step`` resets at every call and hides the last state, so specs are built on ``step_env`` and
-``is_truncated``. gymnax is imported when a spec is made, not before: importing it makes arrays, and a run of several
-processes must join them before there are any.
+``is_truncated``. gymnax is imported when a spec is made: importing it makes arrays, and several processes must have
+joined before there are any.
 """
 
 from __future__ import annotations
@@ -11,11 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
-from rgrl_jax.envs.spec import EnvSpec, Signals
+from rgrl_jax.envs.adapters import default_return_range
+from rgrl_jax.envs.spec import EnvSpec, ResetFn, Signals, StepFn
 from rgrl_jax.types import Array, Key, PyTree, Space
 
 if TYPE_CHECKING:
     from gymnax.environments.environment import Environment
+
+RENDERABLE = (
+    "Acrobot-v1",
+    "CartPole-v1",
+    "Catch-bsuite",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Pendulum-v1",
+)
+"""Names, in gymnax, of the environments that ``gymnax.visualize`` draws."""
 
 
 def spec_from_gymnax(
@@ -24,7 +35,7 @@ def spec_from_gymnax(
     observation: Space,
     action: Space,
     reward_range: tuple[float, float],
-    return_range: tuple[float, float],
+    return_range: tuple[float, float] | None = None,
     goal: float | None = None,
     reference: Signals | None = None,
     max_steps: int | None = None,
@@ -32,27 +43,27 @@ def spec_from_gymnax(
     env: Environment | None = None,
     **env_kwargs: Any,
 ) -> EnvSpec:
-    """Wraps an environment that ``gymnax.make`` knows, or any other on gymnax's base class.
+    """Makes the spec of an environment that ``gymnax.make`` knows, or of any other on gymnax's base class.
 
     Args:
       env_id: its gymnax name; with ``env``, any name.
-      observation: observation space with the ranges the encoders should use.
+      observation: observation space, with the ranges that the encoders should use.
       action: action space.
-      reward_range: rewards that encode to -1 and +1.
-      return_range: worst and best return.
+      reward_range: rewards that encode to -1 and +1; planning aims at the upper end.
+      return_range: worst and best return; by default the reward range times the step limit.
       goal: return that counts as solved.
       reference: signals of the authors' code, if they differ.
       max_steps: step limit; None keeps gymnax's.
-      dtype: type that observations are given and stored in, for instance bool for frames of 0 and 1, which
-        gymnax hands out as floats; None keeps gymnax's.
-      env: the environment, used with its ``default_params``; None asks ``gymnax.make`` for ``env_id``.
+      dtype: type that observations are returned and stored in, for instance bool for frames of 0 and 1, which are
+        floats in gymnax; None keeps gymnax's.
+      env: the environment, used with its ``default_params``; None makes it by ``gymnax.make(env_id)``.
       **env_kwargs: passed to ``gymnax.make``.
 
     Returns:
-      Its `EnvSpec`.
+      The spec, compiled wherever it is used.
 
     Raises:
-      ValueError: both ``env`` and keywords for ``gymnax.make``, or a name that it does not know.
+      ValueError: both ``env`` and keywords for ``gymnax.make`` are given, or gymnax does not know the name.
     """
     import gymnax
 
@@ -66,6 +77,25 @@ def spec_from_gymnax(
         params = params.replace(max_steps_in_episode=max_steps)
     limit = int(params.max_steps_in_episode)  # a float in some environments
 
+    reset, step = _normal_form(env, params, dtype)
+    return EnvSpec(
+        env_id=env_id,
+        reset=reset,
+        step=step,
+        observation=observation,
+        action=action,
+        reward_range=reward_range,
+        max_steps=limit,
+        return_range=return_range or default_return_range(reward_range, limit),
+        goal=goal,
+        reference=reference,
+        render=(lambda: (env, params)) if env.name in RENDERABLE else None,
+    )
+
+
+def _normal_form(env: Any, params: Any, dtype: Any) -> tuple[ResetFn, StepFn]:
+    """Makes ``reset`` and ``step`` as `EnvSpec` has them, with observations of this type."""
+
     def cast(obs: Array) -> Array:
         return obs if dtype is None else obs.astype(dtype)
 
@@ -78,16 +108,4 @@ def spec_from_gymnax(
         truncated = jnp.asarray(env.is_truncated(state, params)) & ~jnp.asarray(terminated)
         return cast(obs), state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated), truncated
 
-    return EnvSpec(
-        env_id=env_id,
-        reset=reset,
-        step=step,
-        observation=observation,
-        action=action,
-        reward_range=reward_range,
-        max_steps=limit,
-        return_range=return_range,
-        goal=goal,
-        reference=reference,
-        render=lambda: (env, params),
-    )
+    return reset, step

@@ -1,4 +1,4 @@
-"""What the library needs to know of an environment, as pure functions and plain data."""
+"""Normal form of an environment: pure functions and plain data."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RewardFn = Callable[[Array, Array, Array], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Signals:
-    """What a model reads and predicts of an environment, where it differs from the native signals.
+    """Observations and rewards that a model learns from, where they differ from the environment's.
 
     Attributes:
       observation: space whose bounds scale the encoders.
-      reward: ``(reward, next_obs, terminated) -> reward`` that the model learns instead of the native
-        one; it never enters a reported return.
+      reward: ``(reward, next_obs, terminated) -> reward`` that the model learns instead of the environment's; it
+        never enters a reported return.
       reward_range: values of that reward that encode to -1 and to +1.
     """
 
@@ -32,29 +32,29 @@ class Signals:
 
 
 class HostEnv(Protocol):
-    """One environment that lives on the host: it keeps its own state, and speaks NumPy.
+    """Environment that runs in Python on the host, keeps its own state and takes and returns NumPy values.
 
-    A fresh one is made for every episode, so that nothing but the key of its reset decides what happens in it.
+    A new one is made for every episode, so that an episode depends on nothing but the key of its reset.
     """
 
     def reset(self, key: Key) -> Any:
-        """Begins an episode that ``key`` decides; the first observation."""
+        """Starts an episode, which ``key`` decides, and returns the first observation."""
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool]:
-        """Observation, reward, terminated, truncated after an action; not called after the end."""
+        """Returns observation, reward, terminated and truncated after an action; not called after the end."""
 
     def render(self) -> Any:
-        """A picture of the present, ``[height, width, 3]`` uint8; only of one that was made to be drawn."""
+        """Returns a picture ``[height, width, 3]`` uint8; called only if the environment was made for rendering."""
 
     def close(self) -> None:
-        """Lets go of what it holds."""
+        """Releases its resources."""
 
 
 class Host(NamedTuple):
-    """Where an environment comes from that no compiled program can hold.
+    """Maker of a `HostEnv`.
 
     Attributes:
-      make: ``drawn -> HostEnv``; one that can be drawn if ``drawn``.
+      make: ``renderable -> HostEnv``; ``renderable`` asks for one that can ``render``.
       dtype: NumPy type of its observations.
     """
 
@@ -64,22 +64,23 @@ class Host(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
-    """An environment in the one normal form of this library. Everything is unbatched.
+    """Environment in the normal form of this library. Everything is unbatched.
 
     Attributes:
-      env_id: its name.
+      env_id: name of the environment.
       reset: ``key -> (obs, env_state)``.
-      step: ``(key, env_state, action) -> (obs, env_state, reward, terminated, truncated)``; never resets
-        by itself; ``truncated`` tells the step limit apart from a true end.
+      step: ``(key, env_state, action) -> (obs, env_state, reward, terminated, truncated)``; it never resets by
+        itself, and ``truncated`` marks an end by the step limit only.
       observation: space of ``obs``; the bounds of a `Box` scale the encoders.
       action: space of ``action``.
-      reward_range: rewards that encode to -1 and to +1; planning aims at the upper end.
+      reward_range: rewards that encode to -1 and +1; planning aims at the upper end.
       max_steps: steps after which an episode is cut off.
       return_range: worst and best return, for plots.
       goal: mean return at which the task counts as solved, or None.
-      reference: the signals of the authors' code, where it reads this environment differently.
-      render: returns ``(env, params)`` that ``gymnax.visualize`` can draw, or None.
-      host: where it comes from, if it lives on the host: ``reset`` and ``step`` then only say so. See `host_spec`.
+      reference: signals of the authors' code, where it reads this environment differently.
+      render: returns ``(env, params)`` that ``gymnax.visualize`` can draw; None if there is nothing to draw.
+      host: maker of an environment on the host, whose ``reset`` and ``step`` are refused; None if the environment is
+        compiled. See `host_spec`.
     """
 
     env_id: str
@@ -108,24 +109,24 @@ def host_spec(
     goal: float | None = None,
     dtype: Any = "float32",
 ) -> EnvSpec:
-    """Describes an environment that lives on the host: a simulator, a game, a robot.
+    """Makes the spec of an environment on the host, such as a simulator, a game or a robot.
 
-    `rgrl_jax.run`, `rgrl_jax.evaluate`, `rgrl_jax.play` and the command line play it there, one step after the
-    other, while planning and learning stay compiled.
+    `rgrl_jax.run`, `rgrl_jax.evaluate`, `rgrl_jax.play` and the command line step it on the host, while planning and
+    learning stay compiled.
 
     Args:
-      env_id: its name.
-      make: ``drawn -> HostEnv``, called for every episode; ``drawn`` asks for one that can ``render``.
-      observation: observation space, with the ranges the encoders should use.
+      env_id: name of the environment.
+      make: ``renderable -> HostEnv``, called for every episode; ``renderable`` asks for one that can ``render``.
+      observation: observation space, with the ranges that the encoders should use.
       action: action space.
       reward_range: rewards that encode to -1 and +1; planning aims at the upper end.
       return_range: worst and best return.
-      max_steps: steps after which an episode is cut off, whether it does so itself or not.
+      max_steps: steps after which an episode is cut off, whether the environment does so itself or not.
       goal: return that counts as solved.
       dtype: type that observations are stored in.
 
     Returns:
-      Its `EnvSpec`; in a compiled program its ``reset`` and ``step`` raise a ValueError.
+      The spec; in a compiled program its ``reset`` and ``step`` raise a ValueError.
     """
 
     def refuse(*_: Any) -> NoReturn:
@@ -149,7 +150,12 @@ def host_spec(
 
 
 def observation_struct(spec: EnvSpec, key: Key | None = None) -> jax.ShapeDtypeStruct:
-    """Shape and type of an observation; ``key`` is one that a reset may be given, and is not needed on the host."""
+    """Returns shape and type of an observation.
+
+    Args:
+      spec: the environment.
+      key: a key of the kind that ``reset`` takes; not needed for an environment on the host.
+    """
     if spec.host is None:
         return jax.eval_shape(spec.reset, key)[0]
     shape = spec.observation.shape if isinstance(spec.observation, Box) else ()

@@ -1,4 +1,4 @@
-"""Environments made from other environments."""
+"""Wrappers that change an environment."""
 
 from __future__ import annotations
 
@@ -12,34 +12,16 @@ from rgrl_jax.envs.spec import EnvSpec, HostEnv
 from rgrl_jax.types import Array, Key, PyTree
 
 
-class _Held:
-    """A `HostEnv` that holds every action."""
-
-    def __init__(self, env: HostEnv, times: int):
-        self.env, self.times = env, times
-        self.reset, self.render, self.close = env.reset, env.render, env.close
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool]:
-        """So many steps, or those until the end."""
-        total = 0.0
-        for _ in range(self.times):
-            obs, reward, terminated, truncated = self.env.step(action)
-            total += reward
-            if terminated or truncated:
-                break
-        return obs, total, terminated, truncated
-
-
 def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
-    """The same environment with every action held for several steps, or until the episode ends.
+    """Repeats every action for several steps, or until the episode ends.
 
     Args:
       spec: the environment.
       times: steps per action; at least 1.
 
     Returns:
-      An `EnvSpec` whose rewards are the sums over these steps, with a limit of ``ceil(max_steps / times)`` and the
-      same ``return_range``. Its ``reward_range`` is ``times`` as wide.
+      A spec whose rewards are the sums over these steps, with a limit of ``ceil(max_steps / times)`` and the same
+      ``return_range``. Its ``reward_range`` is ``times`` as wide.
     """
     low, high = spec.reward_range
     slower = dataclasses.replace(
@@ -47,17 +29,36 @@ def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
     )
     if spec.host is not None:
         make = spec.host.make
-        return dataclasses.replace(slower, host=spec.host._replace(make=lambda drawn: _Held(make(drawn), times)))
+        host = spec.host._replace(make=lambda renderable: _RepeatedHostEnv(make(renderable), times))
+        return dataclasses.replace(slower, host=host)
 
     def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
-        def once(carry: Any, i: Array) -> tuple[Any, None]:
+        def step_once(carry: Any, i: Array) -> tuple[Any, None]:
             obs, state, total, terminated, truncated = carry
-            now = spec.step(jax.random.fold_in(key, i), state, action)
+            after = spec.step(jax.random.fold_in(key, i), state, action)
             ended = terminated | truncated
-            now = (*now[:2], total + now[2], *now[3:])
-            return jax.tree.map(lambda old, new: jnp.where(ended, old, new), carry, now), None
+            after = (*after[:2], total + after[2], *after[3:])
+            return jax.tree.map(lambda old, new: jnp.where(ended, old, new), carry, after), None
 
         first = spec.step(jax.random.fold_in(key, 0), state, action)
-        return jax.lax.scan(once, first, jnp.arange(1, times))[0]
+        return jax.lax.scan(step_once, first, jnp.arange(1, times))[0]
 
     return dataclasses.replace(slower, step=step)
+
+
+class _RepeatedHostEnv:
+    """`repeat_actions` for a `HostEnv`."""
+
+    def __init__(self, env: HostEnv, times: int):
+        self.env, self.times = env, times
+        self.reset, self.render, self.close = env.reset, env.render, env.close
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool]:
+        """Steps until the action was repeated often enough or the episode ended."""
+        total = 0.0
+        for _ in range(self.times):
+            obs, reward, terminated, truncated = self.env.step(action)
+            total += reward
+            if terminated or truncated:
+                break
+        return obs, total, terminated, truncated
