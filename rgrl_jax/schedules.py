@@ -1,4 +1,4 @@
-"""Schedules: plain functions from a step to a value, traceable in every argument."""
+"""Schedules: functions from a step to a value, traceable in every argument but the cycle."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from rgrl_jax.types import Array, Scalar
 
 
 def annealed_with_reset(step: Array, initial: Scalar, decay: Scalar, cycle: int) -> Array:
-    """Exponential decay that starts anew every ``cycle`` steps.
+    """Decays exponentially and starts again every ``cycle`` steps: ``initial * decay ** (step mod cycle)``.
 
-    The paper's "annealing and reset" of the plan noise: ``initial * decay ** (step mod cycle)``.
+    The "annealing and reset" of the plan noise in the paper.
 
     Args:
-      step: counts from 0, integer array of any shape.
-      initial: value at the start of each cycle, >= 0.
+      step: counted from 0, integers ``[...]``.
+      initial: value at the start of each cycle, at least 0.
       decay: factor per step, in 0..1; 1 keeps the value constant.
-      cycle: steps until the reset, >= 1.
+      cycle: steps until the reset, at least 1.
 
     Returns:
-      The value at ``step``, of the shape of ``step``.
+      The value at each step ``[...]``.
     """
     return initial * jnp.asarray(decay, jnp.float32) ** (step % cycle)
 
 
 def linear(step: Array, start: Scalar, end: Scalar, steps: Scalar) -> Array:
-    """From ``start`` to ``end`` in a straight line, then constant.
+    """Changes linearly from ``start`` to ``end``, then stays.
 
     Args:
-      step: counts from 0, array of any shape.
+      step: counted from 0, ``[...]``.
       start: value at step 0.
       end: value from step ``steps`` on.
-      steps: how many it takes, > 0.
+      steps: length of the change, above 0.
 
     Returns:
-      The value at ``step``, of the shape of ``step``.
+      The value at each step ``[...]``.
     """
     return start + (end - start) * jnp.minimum(step / steps, 1.0)

@@ -1,7 +1,7 @@
-"""Small environments that gymnax lacks, on gymnax's own base class.
+"""Small environments that gymnax lacks, on gymnax's base class.
 
-Each but the tasks of one step follows an original in Gymnasium or MiniGrid step by step; the tests play both side by
-side. They need no more than gymnax itself, and ``spec_from_gymnax(..., env=...)`` brings them into the normal form.
+All but the tasks of one step reproduce an original in Gymnasium or MiniGrid, which the tests compare step by step.
+They need no package but gymnax; ``spec_from_gymnax(..., env=...)`` makes their specs.
 """
 
 from rgrl_jax.envs.own.blackjack import Blackjack

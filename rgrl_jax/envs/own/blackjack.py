@@ -14,14 +14,22 @@ from rgrl_jax.types import Array, Key
 STICK, HIT = range(2)
 DEALER_STOPS = 17
 MOST_DRAWS = 10
-"""Cards that a dealer draws at most: two aces, four more (6 or 16), a six (12), then five aces (17)."""
+"""Most cards that a dealer draws: after two aces four more (6 or 16), a six (12), then five aces (17)."""
 MOST_STEPS = 20
-"""Actions of an episode at most: two cards count 2 or more, each further one 1 or more, and beyond 21 it is over."""
+"""Most actions of an episode: two cards count 2 or more, each further one 1 or more, and more than 21 ends it."""
 
 
 @struct.dataclass
 class EnvState(environment.EnvState):
-    """Both hands; ``player`` counts aces as 1, ``dealer [2]`` are the cards dealt to him, face up first."""
+    """Both hands.
+
+    Attributes:
+      player: sum of the player's cards with aces as 1, ``()``.
+      ace: whether the player has an ace, ``()``.
+      cards: number of the player's cards, ``()``.
+      dealer: the dealer's first cards ``[2]``, the open one first.
+      over: whether the episode is over, ``()``.
+    """
 
     player: Array
     ace: Array
@@ -32,34 +40,32 @@ class EnvState(environment.EnvState):
 
 @struct.dataclass
 class EnvParams(environment.EnvParams):
-    """The step limit, which no episode outlives."""
+    """Step limit, which no episode exceeds."""
 
     max_steps_in_episode: int = MOST_STEPS
 
 
 def draw_cards(key: Key, count: int) -> Array:
-    """Cards from an infinite deck: 1 to 9 with chance 1/13 each, 10 with 4/13. ``[count]`` int32."""
+    """Draws cards ``[count]`` int32 from an infinite deck: 1 to 9 with chance 1/13 each, 10 with 4/13."""
     return jnp.minimum(jax.random.randint(key, (count,), 1, 14, dtype=jnp.int32), 10)
 
 
 def total(hard: Array, ace: Array) -> Array:
-    """What a hand counts, of its sum with aces as 1; one ace counts 11 if that does not bust. Same shape."""
-    return hard + 10 * usable(hard, ace)
+    """Totals a hand from its sum with aces as 1; one ace counts 11 if that does not bust. Same shape."""
+    return hard + 10 * usable_ace(hard, ace)
 
 
-def usable(hard: Array, ace: Array) -> Array:
-    """Whether a hand has an ace that counts 11. Same shape, bool."""
+def usable_ace(hard: Array, ace: Array) -> Array:
+    """Tells whether a hand has an ace that counts 11. Same shape, bool."""
     return ace & (hard <= 11)
 
 
 def play_dealer(hand: Array, cards: Array) -> Array:
-    """What the dealer ends with, who draws until he has 17 or more.
-
-    All his possible hands are looked at side by side, so there is no loop to wait for.
+    """Plays the dealer, who draws until he has 17 or more, without a loop.
 
     Args:
-      hand: the two cards he starts with, ``[2]``.
-      cards: what he would draw in turn, ``[MOST_DRAWS]``.
+      hand: his first two cards ``[2]``.
+      cards: the next cards of the deck ``[MOST_DRAWS]``.
 
     Returns:
       His total ``()``, above 21 if he busts.
@@ -76,15 +82,15 @@ class Blackjack(environment.Environment[EnvState, EnvParams]):
 
     Actions: 0 sticks (the dealer plays, and the episode is over), 1 hits (another card; over at more than 21).
     Observation ``[3]`` float32: the player's total (4..31, more than 21 only at the end), the dealer's open card
-    (1..10), usable ace (0, 1). Reward: 1 for a win, -1 for a loss, 0 otherwise. Nobody can take more than 20
-    steps, so there is no limit besides.
+    (1..10), usable ace (0, 1). Reward: 1 for a win, -1 for a loss, 0 otherwise. No episode is longer than 20 steps,
+    which are the limit.
 
-    The flags are those of Gymnasium's class, with its defaults; mind that ``gymnasium.make("Blackjack-v1")`` sets
-    ``sab=True``. With the best play an episode returns -0.0466 on average, or -0.0431 with ``sab``.
+    The flags are those of Gymnasium's class, with its defaults, while ``gymnasium.make("Blackjack-v1")`` sets
+    ``sab=True``. The best policy returns -0.0466 on average, or -0.0431 with ``sab``.
 
     Attributes:
       natural: a win with an ace and a ten as first cards pays 1.5; without effect with ``sab``.
-      sab: with these cards a player wins unless the dealer has them too, as Sutton and Barto have it.
+      sab: with these cards a player wins unless the dealer has them too, as in Sutton and Barto.
     """
 
     def __init__(self, natural: bool = False, sab: bool = False):
@@ -93,17 +99,17 @@ class Blackjack(environment.Environment[EnvState, EnvParams]):
 
     @property
     def default_params(self) -> EnvParams:
-        """The step limit."""
+        """Returns the step limit."""
         return EnvParams()
 
     @property
     def name(self) -> str:
-        """Gymnasium's name."""
+        """Returns Gymnasium's name."""
         return "Blackjack-v1"
 
     @property
     def num_actions(self) -> int:
-        """Stick and hit."""
+        """Counts stick and hit."""
         return 2
 
     def reset_env(self, key: Key, params: EnvParams) -> tuple[Array, EnvState]:
@@ -122,7 +128,7 @@ class Blackjack(environment.Environment[EnvState, EnvParams]):
     def step_env(
         self, key: Key, state: EnvState, action: Array, params: EnvParams
     ) -> tuple[Array, EnvState, Array, Array, dict[str, Any]]:
-        """One action; the cards it needs are the first of ``draw_cards(key, MOST_DRAWS)``."""
+        """Sticks or hits; the cards are the first of ``draw_cards(key, MOST_DRAWS)``."""
         cards = draw_cards(key, MOST_DRAWS)
         hit = jnp.asarray(action) == HIT
         player = state.player + jnp.where(hit, cards[0], 0)
@@ -138,9 +144,9 @@ class Blackjack(environment.Environment[EnvState, EnvParams]):
         return self.observe(key, state, action, params), state, reward.astype(jnp.float32), state.over, {}
 
     def _payoff(self, state: EnvState, dealer: Array) -> Array:
-        """Reward ``()`` for sticking, against the total the dealer ends with; a bust hand is worth 0."""
-        mine = total(state.player, state.ace)
-        reward = jnp.sign(jnp.where(mine > 21, 0, mine) - jnp.where(dealer > 21, 0, dealer)).astype(jnp.float32)
+        """Returns the reward ``()`` for sticking against the dealer's final total ``()``; a bust hand counts 0."""
+        player = total(state.player, state.ace)
+        reward = jnp.sign(jnp.where(player > 21, 0, player) - jnp.where(dealer > 21, 0, dealer)).astype(jnp.float32)
         natural = (state.cards == 2) & state.ace & (state.player == 11)
         if self.sab:
             dealt = (state.dealer == 1).any() & (state.dealer.sum() == 11)
@@ -148,19 +154,19 @@ class Blackjack(environment.Environment[EnvState, EnvParams]):
         return jnp.where(natural & (reward > 0), 1.5, reward) if self.natural else reward
 
     def observe(self, key: Key, state: EnvState, action: Array | None, params: EnvParams) -> Array:
-        """Total, the dealer's open card, usable ace: ``[3]`` float32."""
-        seen = (total(state.player, state.ace), state.dealer[0], usable(state.player, state.ace))
-        return jnp.stack([jnp.asarray(x, jnp.float32) for x in seen])
+        """Returns total, the dealer's open card and usable ace, ``[3]`` float32."""
+        entries = (total(state.player, state.ace), state.dealer[0], usable_ace(state.player, state.ace))
+        return jnp.stack([jnp.asarray(x, jnp.float32) for x in entries])
 
     def is_terminated(self, state: EnvState, params: EnvParams) -> Array:
-        """After sticking and beyond 21."""
+        """Tells whether the player has stuck or exceeds 21."""
         return state.over
 
     def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
-        """Stick and hit."""
+        """Returns the space of stick and hit."""
         return spaces.Discrete(2)
 
     def observation_space(self, params: EnvParams) -> spaces.Box:
-        """``[3]`` float32."""
+        """Returns the space of observations ``[3]`` float32."""
         low, high = jnp.array([4.0, 1.0, 0.0]), jnp.array([31.0, 10.0, 1.0])
         return spaces.Box(low, high, (3,), jnp.float32)

@@ -16,23 +16,23 @@ from rgrl_jax.types import Array, Key
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
 EMPTY, WALL, KEY, GOAL, OPEN, CLOSED, LOCKED = range(7)
-"""What a cell can hold; the last three are states of the door, in MiniGrid's order."""
+"""Contents of a cell; the last three are states of the door, in MiniGrid's order."""
 VIEW = 7
-"""Width and height of what an agent sees."""
+"""Width and height of the agent's view."""
 DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 """Right, down, left, up."""
 
 
 @struct.dataclass
 class EnvState(environment.EnvState):
-    """Where things are.
+    """State of the grid.
 
     Attributes:
       position: the agent's cell ``[2]``.
-      direction: where it looks, an index of `DIRECTIONS`.
+      direction: the agent's direction, an index of `DIRECTIONS`.
       key: the key's cell ``[2]``, or (-1, -1) while it is carried.
       wall: column of the wall between the two rooms.
-      row: row of the door in it.
+      row: row of the door in that wall.
       door: `OPEN`, `CLOSED` or `LOCKED`.
     """
 
@@ -46,7 +46,7 @@ class EnvState(environment.EnvState):
 
 @struct.dataclass
 class EnvParams(environment.EnvParams):
-    """The step limit, which the reward depends on; this is MiniGrid's for a size of 5."""
+    """Step limit, on which the reward depends; by default MiniGrid's for a size of 5."""
 
     max_steps_in_episode: int = 250
 
@@ -56,14 +56,14 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
 
     Actions: 0 turns left, 1 turns right, 2 goes forward, 3 picks up, 4 drops, 5 opens or closes the door, 6 does
     nothing. Reward: ``1 - 0.9 steps / limit`` at the goal, which ends the episode, else 0. The limit is
-    ``10 size^2`` steps. With size 5 the best play returns 0.965 on average, in 7 to 14 steps.
+    ``10 size^2`` steps. With size 5 the best policy returns 0.965 on average, in 7 to 14 steps.
 
-    Observation ``[7, 7, 11]`` bool, indexed by column, row and plane as MiniGrid's ``image``: the agent's view,
-    with itself in the middle of the last row. Planes 0 to 6 say what a cell holds (empty, wall, key, goal, door
-    open, closed, locked); they are all off where a wall or a shut door blocks the sight. In its own cell the
-    agent sees what it carries. MiniGrid gives its ``direction`` apart from the image; here it is planes 7 to 10
-    of the agent's cell. So it is one array of bits, which encoders read as -1 and +1, and no numbers of objects,
-    whose order means nothing. The mission, always the same, is left out.
+    Observation ``[7, 7, 11]`` bool, indexed by column, row and plane like MiniGrid's ``image``: the agent's view,
+    with itself in the middle of the last row. Planes 0 to 6 mark the content of a cell (empty, wall, key, goal, door
+    open, closed, locked); they are all off where a wall or a shut door blocks the sight. The agent's own cell holds
+    what it carries. Planes 7 to 10 of the agent's cell are its direction, which MiniGrid returns apart from the
+    image. So the observation is one array of bits, without the numbers of objects, whose order means nothing. The
+    mission, which is always the same, is left out.
 
     Attributes:
       size: width and height of the grid, outer walls included; MiniGrid has 5, 6, 8 and 16.
@@ -76,17 +76,17 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
 
     @property
     def default_params(self) -> EnvParams:
-        """MiniGrid's limit for this size."""
+        """Returns MiniGrid's limit for this size."""
         return EnvParams(max_steps_in_episode=10 * self.size**2)
 
     @property
     def name(self) -> str:
-        """``DoorKey-5x5`` for a size of 5."""
+        """Returns ``DoorKey-5x5`` for a size of 5."""
         return f"DoorKey-{self.size}x{self.size}"
 
     @property
     def num_actions(self) -> int:
-        """MiniGrid's seven."""
+        """Counts MiniGrid's actions."""
         return 7
 
     def reset_env(self, key: Key, params: EnvParams) -> tuple[Array, EnvState]:
@@ -113,16 +113,16 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
     def step_env(
         self, key: Key, state: EnvState, action: Array, params: EnvParams
     ) -> tuple[Array, EnvState, Array, Array, dict[str, Any]]:
-        """One action; nothing is random."""
+        """Takes one action; nothing is random."""
         action = jnp.asarray(action)
         ahead = state.position + jnp.array(DIRECTIONS, jnp.int32)[state.direction]
-        there = self.look(state, ahead)
+        content = self.contents(state, ahead)
         carries = state.key[0] < 0
-        walks = (action == FORWARD) & ((there == EMPTY) | (there == GOAL) | (there == OPEN))
-        picks = (action == PICKUP) & (there == KEY)
-        drops = (action == DROP) & (there == EMPTY) & carries
-        opens = (there == CLOSED) | ((there == LOCKED) & carries)
-        toggled = jnp.where(opens, OPEN, jnp.where(there == OPEN, CLOSED, state.door))
+        walks = (action == FORWARD) & ((content == EMPTY) | (content == GOAL) | (content == OPEN))
+        picks = (action == PICKUP) & (content == KEY)
+        drops = (action == DROP) & (content == EMPTY) & carries
+        opens = (content == CLOSED) | ((content == LOCKED) & carries)
+        toggled = jnp.where(opens, OPEN, jnp.where(content == OPEN, CLOSED, state.door))
         turn = (action == RIGHT).astype(jnp.int32) - (action == LEFT).astype(jnp.int32)
         state = EnvState(
             time=state.time + 1,
@@ -133,12 +133,12 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
             row=state.row,
             door=jnp.where(action == TOGGLE, toggled, state.door),
         )
-        terminated = walks & (there == GOAL)
+        terminated = walks & (content == GOAL)
         reward = jnp.where(terminated, 1.0 - 0.9 * state.time / params.max_steps_in_episode, 0.0)
         return self.observe(key, state, action, params), state, reward.astype(jnp.float32), terminated, {}
 
-    def look(self, state: EnvState, cells: Array) -> Array:
-        """What cells hold, the agent aside: positions ``[..., 2]``, inside the grid or not, to ``[...]`` int."""
+    def contents(self, state: EnvState, cells: Array) -> Array:
+        """Returns the contents ``[...]`` int, the agent aside, of cells ``[..., 2]`` inside or outside the grid."""
         x, y = cells[..., 0], cells[..., 1]
         far = self.size - 2
         door = (x == state.wall) & (y == state.row)
@@ -148,12 +148,12 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
         return jnp.select([door, wall, key, goal], [state.door, WALL, KEY, GOAL], EMPTY)
 
     def observe(self, key: Key, state: EnvState, action: Array | None, params: EnvParams) -> Array:
-        """The agent's view and its direction, ``[7, 7, 11]`` bool."""
+        """Returns the agent's view and direction, ``[7, 7, 11]`` bool."""
         forward = jnp.array(DIRECTIONS, jnp.int32)[state.direction]
         right = jnp.stack([-forward[1], forward[0]])
         column, row = jnp.arange(VIEW)[:, None, None], jnp.arange(VIEW)[None, :, None]
         middle, last = VIEW // 2, VIEW - 1
-        cells = self.look(state, state.position + forward * (last - row) + right * (column - middle))
+        cells = self.contents(state, state.position + forward * (last - row) + right * (column - middle))
         seen = visible((cells != WALL) & (cells < CLOSED))
         cells = cells.at[middle, last].set(jnp.where(state.key[0] < 0, KEY, EMPTY))
         content = seen[..., None] & (cells[..., None] == jnp.arange(LOCKED + 1))
@@ -161,53 +161,53 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
         return jnp.concatenate([content, compass], axis=-1)
 
     def is_terminated(self, state: EnvState, params: EnvParams) -> Array:
-        """The agent stands on the goal."""
+        """Tells whether the agent is at the goal."""
         return (state.position == self.size - 2).all()
 
     def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
-        """The seven actions."""
+        """Returns the space of the seven actions."""
         return spaces.Discrete(7)
 
     def observation_space(self, params: EnvParams) -> spaces.Box:
-        """``[7, 7, 11]`` bool."""
+        """Returns the space of observations ``[7, 7, 11]`` bool."""
         return spaces.Box(0, 1, (VIEW, VIEW, LOCKED + 5), jnp.bool_)
 
 
 class DoorKeyFull(DoorKey):
-    """DoorKey with everything in sight: the same game, another observation, which is ours and not MiniGrid's.
+    """DoorKey with another observation, not MiniGrid's, of the whole grid.
 
-    With ``n = (size - 2)^2`` cells inside the outer walls (index ``(x - 1) (size - 2) + y - 1``) it is
+    With ``n = (size - 2)^2`` cells inside the outer walls (index ``(x - 1) (size - 2) + y - 1``) the observation is
     ``[3 n + 7]`` bool: the agent's cell ``[n]``, its direction ``[4]``, the key's cell ``[n]``, all off while it
     is carried, the door's cell ``[n]``, which tells the wall as well, and the door's state ``[3]`` (open, closed,
-    locked). That is 34 bits for a size of 5. It determines the state but for the time.
+    locked): 34 bits for a size of 5. It determines the state except the time.
     """
 
     @property
     def name(self) -> str:
-        """``DoorKey-5x5-full`` for a size of 5."""
+        """Returns ``DoorKey-5x5-full`` for a size of 5."""
         return f"{super().name}-full"
 
     def observe(self, key: Key, state: EnvState, action: Array | None, params: EnvParams) -> Array:
-        """Agent, direction, key and door, ``[3 n + 7]`` bool."""
+        """Returns agent, direction, key and door, ``[3 n + 7]`` bool."""
         inside = self.size - 2
         x, y = jnp.divmod(jnp.arange(inside**2), inside)
         cells = 1 + jnp.stack([x, y], axis=-1)
 
-        def where(position: Array) -> Array:
+        def one_hot(position: Array) -> Array:
             return (cells == position).all(axis=-1)
 
-        door = where(jnp.stack([state.wall, state.row]))
+        door = one_hot(jnp.stack([state.wall, state.row]))
         lock = state.door == jnp.arange(OPEN, LOCKED + 1)
         facing = state.direction == jnp.arange(4)
-        return jnp.concatenate([where(state.position), facing, where(state.key), door, lock])
+        return jnp.concatenate([one_hot(state.position), facing, one_hot(state.key), door, lock])
 
     def observation_space(self, params: EnvParams) -> spaces.Box:
-        """``[3 n + 7]`` bool."""
+        """Returns the space of observations ``[3 n + 7]`` bool."""
         return spaces.Box(0, 1, (3 * (self.size - 2) ** 2 + 7,), jnp.bool_)
 
 
 def visible(clear: Array) -> Array:
-    """MiniGrid's rule of what an agent sees from the middle of the last row.
+    """Returns the cells ``[V, V]`` bool that an agent in the middle of the last row sees, by MiniGrid's rule.
 
     Sight spreads row by row, away from the agent: along a row up to and including the first cell that blocks it,
     first to the right, then to the left, and from each clear cell to the one above and its neighbour in that
@@ -215,16 +215,13 @@ def visible(clear: Array) -> Array:
 
     Args:
       clear: ``[V, V]`` bool by column and row; sight passes through this cell.
-
-    Returns:
-      ``[V, V]`` bool: cells that are seen.
     """
     size = clear.shape[0]
     index = jnp.arange(size)
     before = index < index[:, None]
 
     def to_the_right(seen: Array, clear: Array) -> tuple[Array, Array]:
-        """Cells ``[V]`` of a row seen after a pass, and those of the row above that the pass makes seen."""
+        """Returns the cells ``[V]`` of a row seen after a pass, and those of the row above seen by it."""
         last_block = jnp.where(before & ~clear, index, -1).max(axis=1)
         last_seen = jnp.where(before & seen, index, -1).max(axis=1)
         seen = seen | (last_seen > last_block)

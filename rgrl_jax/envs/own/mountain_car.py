@@ -11,21 +11,21 @@ from rgrl_jax.types import Array, Key
 
 
 class GymnasiumMountainCarContinuous(gymnax_car.ContinuousMountainCar):
-    """gymnax's MountainCarContinuous-v0, with the two rules for the velocity that Gymnasium has instead.
+    """gymnax's MountainCarContinuous-v0 with Gymnasium's two rules for the velocity.
 
-    A car that runs into the left wall stops, where gymnax holds its position but lets the velocity be; and a car
-    that rolls backwards beyond the goal goes on rolling, where gymnax stops it and pays for the goal (no episode
-    gets there before its end). Everything else is the same in both: the force is clipped to -1..1, the reward
-    counts the action as given, the goal is tested after the step, positions start uniformly in -0.6..-0.4, and
-    999 steps are the limit. The inherited name lets gymnax draw it.
+    A car that hits the left wall stops, while gymnax holds its position but keeps the velocity. A car that rolls
+    backwards beyond the goal rolls on, while gymnax stops it and pays for the goal; no episode gets there before its
+    end. Everything else is the same in both: the force is clipped to -1..1, the reward counts the action as given,
+    the goal is tested after the step, positions start uniformly in -0.6..-0.4, and 999 steps are the limit. The
+    inherited name lets gymnax draw it.
     """
 
     def step_env(
         self, key: Key, state: gymnax_car.EnvState, action: Array, params: gymnax_car.EnvParams
     ) -> tuple[Array, gymnax_car.EnvState, Array, Array, dict[str, Any]]:
-        """One step; ``action`` is the force, ``()``."""
-        nowhere = params.replace(goal_position=jnp.inf)  # without a goal gymnax moves the car as Gymnasium does
-        _, state, reward, _, _ = super().step_env(key, state, action, nowhere)
+        """Steps once with a force ``action ()``."""
+        no_goal = params.replace(goal_position=jnp.inf)  # without a goal gymnax moves the car as Gymnasium does
+        _, state, reward, _, _ = super().step_env(key, state, action, no_goal)
         hit = (state.position <= params.min_position) & (state.velocity < 0)
         state = state.replace(velocity=jnp.where(hit, 0.0, state.velocity))
         terminated = self.is_terminated(state, params)
