@@ -1,9 +1,8 @@
 """A generator that makes whole policies for commanded returns, and learns from policies that were played.
 
-Every row of episodes does in turn: make policies for a command, with noise on their weights; play each for an
-episode; keep them with what they reached; learn from what was kept. The scale of observations moves within the
-episode, as the policy's memory, so episodes are those of `rgrl_jax.rollout`, and environments on the host need
-nothing else.
+Every row of episodes: make policies for a command, with noise on their weights; play each for an episode; add them to
+the store with their returns; learn from the store. Running statistics of observations are updated within the episode,
+in the policy's carry.
 
 Two things differ from the references. UDRLPG's learns before an episode instead of after it, which is the same but
 for the updates after the last episode; it never makes them. GoGePo's draws smaller batches as long as it knows fewer
@@ -12,48 +11,52 @@ policies than a batch holds; here batches are whole from the start, as draws are
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rgrl_jax import showing
-from rgrl_jax.algos.base import Algorithm, Cost, Halves, register_algorithm
-from rgrl_jax.algos.policy_generators.config import RULES, PolicyGeneratorConfig
-from rgrl_jax.algos.policy_generators.generator import tilings
-from rgrl_jax.algos.policy_generators.networks import count_weights, policy_outputs, random_policy
-from rgrl_jax.algos.policy_generators.parts import (
-    best_command,
-    env_action,
-    features,
-    flat,
-    generator_design,
-    init_store,
-    keep,
-    learned_returns,
-    may_replace,
-    next_command,
-    noise_scale,
-    policy_sizes,
-    return_bounds,
+from rgrl_jax import display
+from rgrl_jax.algos.base import Algorithm, Cost, register_algorithm, tree_bytes
+from rgrl_jax.algos.policy_generators.build import AgentSpec, build, make_policies
+from rgrl_jax.algos.policy_generators.commands import best_command, learned_returns, next_command, target_return
+from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
+from rgrl_jax.algos.policy_generators.generator import layer_tilings
+from rgrl_jax.algos.policy_generators.policy import (
+    count_weights,
+    env_actions,
+    flatten,
+    normalize,
+    policy_outputs,
+    random_policy,
 )
-from rgrl_jax.algos.policy_generators.store import Store, stored
-from rgrl_jax.algos.policy_generators.update import Net, Nets, init_nets, make_policies, study
-from rgrl_jax.encoding import Running, count_seen, init_running
-from rgrl_jax.rollout import Acting, Policy, View, advance, as_metrics, begin, finish, rollout
+from rgrl_jax.algos.policy_generators.presets import PRESETS
+from rgrl_jax.algos.policy_generators.store import (
+    PlayedPolicies,
+    Store,
+    add_to_store,
+    bucket_number,
+    count_policies,
+    init_store,
+    may_replace,
+)
+from rgrl_jax.algos.policy_generators.update import Networks, TrainedNetwork, init_networks, update
+from rgrl_jax.normalization import RunningStatistics, init_statistics, update_statistics
+from rgrl_jax.rollout import Actor, Policy, Timestep, episode_metrics
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
+Statistics = RunningStatistics | tuple[()]
+"""Statistics of the observations, or none."""
 
-class TrainState(struct.PyTreeNode):
-    """Everything a run needs to go on; arrays only.
+
+class PolicyGeneratorState(display.Record, struct.PyTreeNode):
+    """State of a run; arrays only.
 
     Attributes:
-      key: the run's key; row ``i`` of episodes uses ``fold_in(key, i)``.
-      nets: generator and evaluator.
-      running: scale of the observations, or an empty tuple.
+      key: key of the run; row ``i`` of episodes uses ``fold_in(key, i)``.
+      networks: generator and evaluator.
+      statistics: statistics of the observations.
       store: policies that were played.
       best: highest return so far, without the bonus for every step; minus infinity before any. It is the command of
         noiseless episodes, so that a state with another one plays for another return.
@@ -62,40 +65,30 @@ class TrainState(struct.PyTreeNode):
     """
 
     key: Key
-    nets: Nets
-    running: Running | tuple[()]
+    networks: Networks
+    statistics: Statistics
     store: Store
     best: Array
     episode: Array
     env_steps: Array
 
-    def __repr__(self) -> str:
-        return showing.show_record(self)
 
-    def _repr_html_(self) -> str:
-        return showing.record_html(self)
-
-
-class Player(struct.PyTreeNode):
-    """What a row of episodes is played with.
-
-    Attributes:
-      policies: ``[N, P]``.
-      running: as in `TrainState`.
-    """
+class TrainingCarry(struct.PyTreeNode):
+    """Carry of the policy in training episodes: policies ``[N, P]``, and statistics of the observations so far."""
 
     policies: Array
-    running: Running | tuple[()]
+    statistics: Statistics
 
 
-def init(key: Key, config: PolicyGeneratorConfig) -> TrainState:
-    """Draws the weights; nothing was played yet."""
-    run_key, net_key = jax.random.split(key)
-    sizes = policy_sizes(config)
-    return TrainState(
+def init(key: Key, config: PolicyGeneratorConfig) -> PolicyGeneratorState:
+    """Draws the weights; the store is empty."""
+    run_key, network_key = jax.random.split(key)
+    spec = build(config)
+    sizes = spec.policy.sizes
+    return PolicyGeneratorState(
         key=run_key,
-        nets=init_nets(net_key, config),
-        running=init_running(sizes[0]) if config.observation == "running" else (),
+        networks=init_networks(network_key, spec, config),
+        statistics=init_statistics(sizes[0]) if config.obs_normalization == "running" else (),
         store=init_store(config, count_weights(sizes)),
         best=jnp.float32(-jnp.inf),
         episode=jnp.int32(0),
@@ -103,148 +96,140 @@ def init(key: Key, config: PolicyGeneratorConfig) -> TrainState:
     )
 
 
-def _keys(state: TrainState) -> Key:
-    """Of the next row: for its episodes, its policies, and the learning after it."""
+def act(state: PolicyGeneratorState, config: PolicyGeneratorConfig) -> Actor:
+    """Makes the policies of the next row of episodes."""
+    play_key, policy_key, _ = _row_keys(state)
+    spec = build(config)
+    policies = next_policies(policy_key, state, spec, config)
+    carry = TrainingCarry(policies, state.statistics)
+    # The code of GoGePo's authors begins to normalize by running statistics with the second row.
+    raw = (state.episode == 0) & (config.algorithm == "gogepo") & (config.obs_normalization == "running")
+    return Actor(play_key, _training_policy(raw, spec), config.num_envs, carry, {})
+
+
+def _row_keys(state: PolicyGeneratorState) -> Key:
+    """Returns the keys of the next row: for its episodes, its policies, and the updates after it."""
     return jax.random.split(jax.random.fold_in(state.key, state.episode), 3)
 
 
-def _command(policy_key: Key, state: TrainState, config: PolicyGeneratorConfig) -> Array:
-    """What the next row of episodes is played for."""
-    command = next_command(jax.random.fold_in(policy_key, 0), state.best, config)
-    warm = state.episode < config.warmup_episodes
-    return jnp.where(warm & (config.warmup == "generated"), return_bounds(config)[1], command)
-
-
-def act(state: TrainState, config: PolicyGeneratorConfig) -> Acting:
-    """How the next training episodes are played."""
-    play_key, policy_key, _ = _keys(state)
-    player = Player(next_policies(policy_key, state, config), state.running)
-    return Acting(play_key, make_policy(state, config), config.num_envs, player, {})
-
-
-def next_policies(key: Key, state: TrainState, config: PolicyGeneratorConfig) -> Array:
-    """Policies ``[N, P]`` of the next training episodes: those of the warm-up, or for the command with noise."""
-    warm, command = state.episode < config.warmup_episodes, _command(key, state, config)
-    made = make_policies(state.nets.generator.weights, command[None], config)
-    noise = noise_scale(command, state.best, config) * jax.random.normal(key, (config.num_envs, made.shape[1]))
+def next_policies(key: Key, state: PolicyGeneratorState, spec: AgentSpec, config: PolicyGeneratorConfig) -> Array:
+    """Makes the policies ``[N, P]`` of the next row: those of the warm-up, or for the command with noise."""
+    is_warmup, command = state.episode < config.warmup_episodes, row_command(key, state, spec, config)
+    made = make_policies(state.networks.generator.params, command[None], spec)
+    is_low = command < target_return(state.best, spec.within, config.return_increment)
+    std = config.param_noise * jnp.where(is_low, config.low_command_noise, 1.0)
+    noise = std * jax.random.normal(key, (config.num_envs, made.shape[1]))
     if config.warmup == "generated":
-        return made + jnp.where(warm, 0.0, noise)
-    drawn = jax.vmap(partial(random_policy, sizes=policy_sizes(config)))(jax.random.split(key, config.num_envs))
-    return jnp.where(warm, drawn, made + noise)
+        return made + jnp.where(is_warmup, 0.0, noise)
+    drawn = jax.vmap(partial(random_policy, sizes=spec.policy.sizes))(jax.random.split(key, config.num_envs))
+    return jnp.where(is_warmup, drawn, made + noise)
 
 
-def make_policy(state: TrainState, config: PolicyGeneratorConfig) -> Policy:
-    """Counts what is seen, and does what each policy says; its memory is a `Player`."""
-    spec, sizes = config.spec, policy_sizes(config)
+def row_command(key: Key, state: PolicyGeneratorState, spec: AgentSpec, config: PolicyGeneratorConfig) -> Array:
+    """Returns the command, a scalar, of the row whose policies are made by ``key``."""
+    command = next_command(jax.random.fold_in(key, 0), state.best, spec.within, config)
+    is_warmup = state.episode < config.warmup_episodes
+    return jnp.where(is_warmup & (config.warmup == "generated"), spec.within.high, command)
 
-    def policy(key: Key, view: View) -> tuple[Array, PyTree, PyTree]:
-        episode, player = view.episode, view.memory
-        x = flat(episode.obs[view.t], spec)
-        if isinstance(player.running, Running):
-            player = player.replace(running=count_seen(player.running, x, ~(episode.terminated | episode.truncated)))
-        seen = features(x, player.running, config)
-        if config.rule == "gogepo" and isinstance(player.running, Running):
-            seen = jnp.where(state.episode > 0, seen, x)
-        outputs = jax.vmap(lambda policy, x: policy_outputs(policy, sizes, x))(player.policies, seen)
-        return jax.vmap(partial(env_action, spec=spec))(outputs)[None], {}, player
+
+def _training_policy(raw: Array, spec: AgentSpec) -> Policy:
+    """Makes the policy of training episodes, with a `TrainingCarry`; where ``raw`` it does not normalize."""
+
+    def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
+        episode, carry = timestep.episode, timestep.carry
+        x = flatten(episode.obs[timestep.t], spec.policy)
+        if isinstance(carry.statistics, RunningStatistics):
+            alive = ~(episode.terminated | episode.truncated)
+            carry = carry.replace(statistics=update_statistics(carry.statistics, x, alive))
+        x = jnp.where(raw, x, normalize(x, carry.statistics, spec.policy))
+        outputs = jax.vmap(lambda policy, x: policy_outputs(policy, spec.policy.sizes, x))(carry.policies, x)
+        return env_actions(outputs, spec.policy.action)[None], carry, {}
 
     return policy
 
 
 def learn(
-    state: TrainState, episode: Episode, memory: Player, config: PolicyGeneratorConfig
-) -> tuple[TrainState, Metrics]:
-    """Keeps the policies that played a row of episodes as `act` says, and learns."""
+    state: PolicyGeneratorState, episode: Episode, carry: TrainingCarry, config: PolicyGeneratorConfig
+) -> tuple[PolicyGeneratorState, Metrics]:
+    """Adds the policies of a row of episodes to the store, and learns."""
+    spec = build(config)
     returns = learned_returns(episode, config)
-    _, policy_key, study_key = _keys(state)
-    replace = may_replace(returns, _command(policy_key, state, config), state.best, config)
-    store = keep(state.store, memory.policies, returns, replace, config)
-    nets, loss = jax.lax.cond(
+    _, policy_key, update_key = _row_keys(state)
+    command = row_command(policy_key, state, spec, config)
+    target = target_return(state.best, spec.within, config.return_increment)
+    played = PlayedPolicies(
+        policies=carry.policies,
+        returns=returns,
+        bucket=bucket_number(returns, spec.within, config),
+        replaces=may_replace(returns, command, target, spec.within, config),
+    )
+    store = add_to_store(state.store, played)
+    networks, loss = jax.lax.cond(
         state.episode + 1 >= config.warmup_episodes,
-        lambda key, nets: study(key, nets, store, config),
-        lambda key, nets: (nets, jnp.float32(0.0)),
-        study_key,
-        state.nets,
+        lambda key, networks: update(key, networks, store, spec, config),
+        lambda key, networks: (networks, jnp.float32(0.0)),
+        update_key,
+        state.networks,
     )
     after = state.replace(
-        nets=nets,
-        running=memory.running,
+        networks=networks,
+        statistics=carry.statistics,
         store=store,
         best=jnp.maximum(state.best, returns.max()),
         episode=state.episode + 1,
         env_steps=state.env_steps + episode.length.sum(dtype=jnp.int32),
     )
-    return after, as_metrics(
-        episode, finished=after.episode, env_steps=after.env_steps, loss=loss, windows=stored(store)
-    )
+    info = {"stored_policies": count_policies(store)}
+    return after, episode_metrics(episode, episodes=after.episode, env_steps=after.env_steps, loss=loss, info=info)
 
 
-def step(state: TrainState, config: PolicyGeneratorConfig) -> tuple[TrainState, Metrics]:
-    """One row of episodes and the learning after it."""
-    acting = act(state, config)
-    done = advance(begin(**acting._asdict(), spec=config.spec), config.spec, acting.policy)
-    return learn(state, finish(done), done.memory, config)
+def evaluation_actor(key: Key, state: PolicyGeneratorState, config: PolicyGeneratorConfig, num_envs: int) -> Actor:
+    """Makes the policy for the best return so far, without noise, for ``N`` episodes."""
+    spec = build(config)
+    command = best_command(state.best, spec.within)
+    made = make_policies(state.networks.generator.params, command[None], spec)[0]
+
+    def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
+        obs = flatten(timestep.episode.obs[timestep.t], spec.policy)
+        x = normalize(obs, state.statistics, spec.policy)
+        outputs = policy_outputs(timestep.carry, spec.policy.sizes, x)
+        return env_actions(outputs, spec.policy.action)[None], timestep.carry, {}
+
+    return Actor(key, policy, num_envs, made, {})
 
 
-def show(key: Key, state: TrainState, config: PolicyGeneratorConfig, num_episodes: int) -> Acting:
-    """How ``N`` episodes of the policy for the best return so far are played, without any noise."""
-    spec, sizes = config.spec, policy_sizes(config)
-    command = best_command(state.best, config)
-    made = make_policies(state.nets.generator.weights, command[None], config)[0]
+def cost(config: PolicyGeneratorConfig) -> Cost:
+    """Counts the cost of a run; ``parameters`` are those of generator and evaluator.
 
-    def policy(key: Key, view: View) -> tuple[Array, PyTree, PyTree]:
-        seen = features(flat(view.episode.obs[view.t], spec), state.running, config)
-        outputs = policy_outputs(view.memory, sizes, seen)
-        return jax.vmap(partial(env_action, spec=spec))(outputs)[None], {}, view.memory
-
-    return Acting(key, policy, num_episodes, made, {})
-
-
-def play(key: Key, state: TrainState, config: PolicyGeneratorConfig, num_episodes: int) -> Episode:
-    """Plays them in one program."""
-    return rollout(spec=config.spec, **show(key, state, config, num_episodes)._asdict())
-
-
-def describe(config: PolicyGeneratorConfig) -> Cost:
-    """Counts what a run costs; nothing compiles. There are no plans; ``parameters`` are of generator and evaluator.
-
-    A weight is counted with 6 operations for every input it works on in learning, forward and backward: one input per
+    A weight counts 6 operations for every input that it works on in learning, forward and backward: one input per
     tile and command for the generator's, one per policy for the evaluator's, one per policy and probing state for a
-    policy's own. Most of the state are the policies kept, of which ``kept_buckets`` or ``capacity`` say how many.
+    policy's own. Most of the state are the policies in the store.
     """
-    config.validate()
     state = jax.eval_shape(partial(init, config=config), jax.eval_shape(lambda: jax.random.key(0)))
-    nets = [net.weights for net in state.nets if isinstance(net, Net)]
-    learning = range(config.warmup_episodes, config.episodes + 1)
-    rows = len(learning) if config.warmup_episodes else config.episodes
+    spec, rows = build(config), config.episodes - max(config.warmup_episodes - 1, 0)
+    generator, evaluator = state.networks
+    trained = [network.params for network in (generator, evaluator) if isinstance(network, TrainedNetwork)]
+    policy_weights, stored = count_weights(spec.policy.sizes), jax.tree.leaves(state.store)[0]
+    per_update = sum(
+        tiling.tiles_in * tiling.tiles_out * sum(w.size for w in (*layer.weights, *layer.biases))
+        for tiling, layer in zip(layer_tilings(spec.generator), generator.params, strict=True)
+    )
+    work = config.generator_updates * per_update
+    if isinstance(evaluator, TrainedNetwork):
+        per_update = sum(w.size for w in evaluator.params.weights) + config.num_probes * policy_weights
+        work += (config.generator_updates + config.evaluator_updates) * per_update
     return Cost(
         env_id=config.env_id,
         episodes=config.episodes,
         max_env_steps=config.episodes * config.spec.max_steps * config.num_envs,
-        plans=0,
-        updates=rows * config.generator_updates,
-        parameters=sum(x.size for x in jax.tree.leaves(nets)),
-        plan_flops=0,
-        learn_flops=6 * config.batch * _work(state.nets, config),
-        state_bytes=sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)),
-        settings={field.name: getattr(config, field.name) for field in dataclasses.fields(config)},
+        updates=max(rows, 0) * config.generator_updates,
+        parameters=sum(x.size for x in jax.tree.leaves(trained)),
+        learn_flops=6 * config.batch_size * work,
+        state_bytes=tree_bytes(state),
+        extra={"policy_weights": policy_weights, "stored_policies": stored.size // policy_weights},
     )
 
 
-def _work(nets: Any, config: PolicyGeneratorConfig) -> int:
-    """Inputs times weights of the updates after one row, per entry of a batch."""
-    cuts = tilings(generator_design(config))
-    generating = sum(
-        cut.tiles_in * cut.tiles_out * sum(w.size for w in (*layer.weight, *layer.bias))
-        for cut, layer in zip(cuts, nets.generator.weights, strict=True)
-    )
-    if not isinstance(nets.evaluator, Net):
-        return config.generator_updates * generating
-    judging = sum(w.size for w in nets.evaluator.weights.weights)
-    judging += config.probes * count_weights(policy_sizes(config))
-    return config.generator_updates * (generating + judging) + config.evaluator_updates * judging
-
-
-HALVES = Halves(lambda config: config.spec, act, show, learn)
-ALGORITHM = Algorithm(init, step, play, describe, HALVES)
-register_algorithm(RULES, PolicyGeneratorConfig, ALGORITHM)
+ALGORITHM = Algorithm(init, act, learn, evaluation_actor, cost)
+for _name, _presets in PRESETS.items():
+    register_algorithm(_name, PolicyGeneratorConfig, ALGORITHM, _presets)

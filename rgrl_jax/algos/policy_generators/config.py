@@ -1,153 +1,136 @@
-"""The settings of generators of policies, each with its range."""
+"""Settings of policy generators."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from flax import struct
 
-from rgrl_jax.algos import config as fields
-from rgrl_jax.algos.base import get_algorithm
-from rgrl_jax.algos.config import choice, integer, integers, number, word
-from rgrl_jax.envs.registry import make as make_spec
-from rgrl_jax.envs.spec import EnvSpec
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.base import Config
+from rgrl_jax.algos.fields import choice, integer, integers, number
 from rgrl_jax.types import Box
 
-RULES = ("udrlpg", "gogepo")
 
+class PolicyGeneratorConfig(Config):
+    """Settings of a run of UDRLPG or GoGePo."""
 
-class PolicyGeneratorConfig(struct.PyTreeNode):
-    """Settings of one run. Floats are traced, so a grid of them is one ``vmap``; the rest is static.
-
-    Attributes:
-      rule: how the generator learns: to make the policies that were played from the returns that they reached
-        (udrlpg), or policies of which an evaluator says that they reach what was commanded (gogepo).
-      env_id: a registered environment.
-      max_steps: steps after which an episode is cut off; None for the environment's own limit.
-      episodes: training episodes, or rows of them.
-      num_envs: policies generated for every row and played side by side, one episode each; a row of the metrics is
-        their mean.
-      observation: on the scale of the running mean and deviation of all that was seen in training, on that of the
-        environment's ranges, or numbers as they are. The running scale begins with the second observation, with
-        gogepo after the first row.
-      return_low: return at which the scale of returns begins; with return_high the same, the environment's own.
-      return_high: return at which it ends.
-      survival_bonus: taken from the reward of every step for learning and commands; evaluations keep it.
-      hidden: tanh units of each layer of a policy, multiples of tile.
-      tile: units of a hidden layer of a policy that are generated at once.
-      embedding: numbers that tell tiles apart.
-      generator_hidden: relu units of each layer of the generator's networks.
-      output_scale: what is generated for a layer is multiplied with this over the root of its inputs; 0 for as it is.
-      param_noise: standard deviation of the noise on all weights of a policy in training episodes.
-      drawn_noise: share of it where the command was drawn from below the best.
-      warmup: policies of the warm-up: all the generator's own for the upper end of the scale, without noise, or drawn
-        at random.
-      warmup_episodes: rows before anything is learnt.
-      command: return that training episodes are generated for: the best so far, the upper end of the scale, or by the
-        toss of a coin the best so far or one drawn evenly from the lower end of the scale up to it (drawn).
-      drive: what is added to the best so far.
-      store: what is learnt from: the best policies in buckets by return, or the last ones.
-      buckets: equal parts that the scale of returns is cut into.
-      kept_buckets: of those that were ever filled, the best so many are kept; with rank_weight w all others would be
-        drawn with a chance of about exp(-w kept_buckets). As many as there are keep all, as equal chances need.
-      bucket_size: policies in a bucket.
-      full: what becomes of a policy whose bucket is full: it is turned away (reject), takes the place of the oldest
-        (replace), or that only if it was made for a drawn command or did not end in a lower bucket than what was
-        commanded (select). A policy that was to be the best and fails by its noise says little of how to reach less.
-      above: where returns above the scale go: to further buckets of the same width (append) or to the last one.
-      rank_weight: buckets are drawn by exp(rank_weight rank), the best with the highest rank; 0 for equal chances.
-      capacity: policies in the store of the last ones.
-      recency: these are drawn by rank^-recency, the newest with rank 1; 0 for equal chances.
-      batch: policies, or commands, per update.
-      generator_updates: of the generator after every row of episodes.
-      generator_rate: its learning rate.
-      probes: states by which the evaluator of gogepo tells policies apart; they are learned.
-      evaluator_hidden: relu units of each of its layers.
-      evaluator_updates: of it after every row, before those of the generator.
-      evaluator_rate: its learning rate.
-    """
-
-    rule: str = choice(*RULES)
-    env_id: str = word("CartPole-v1")
-    max_steps: int | None = integer(None, 1)
-    episodes: int = integer(300, 1)
-    num_envs: int = integer(1, 1)
-    observation: str = choice("running", "range", "raw")
-    return_low: float = number(0.0, -1e9, 1e9)
-    return_high: float = number(0.0, -1e9, 1e9)
-    survival_bonus: float = number(0.0, -1e6, 1e6)
-    hidden: tuple[int, ...] = integers((256, 256), 1)
-    tile: int = integer(32, 1, symbol="f")
-    embedding: int = integer(32, 1, symbol="E")
-    generator_hidden: tuple[int, ...] = integers((512, 512), 1)
-    output_scale: float = number(0.0)
-    param_noise: float = number(0.1, symbol="σ")
-    drawn_noise: float = number(1.0, 0.0, 1.0)
-    warmup: str = choice("generated", "random")
-    warmup_episodes: int = integer(10)
-    command: str = choice("best", "top", "drawn")
-    drive: float = number(0.0, -1e9, 1e9)
-    store: str = choice("buckets", "ring")
-    buckets: int = integer(800, 1)
-    kept_buckets: int = integer(64, 1)
-    bucket_size: int = integer(2, 1)
-    full: str = choice("reject", "replace", "select")
-    above: str = choice("append", "clamp")
-    rank_weight: float = number(0.3)
-    capacity: int = integer(10_000, 1)
-    recency: float = number(1.1)
-    batch: int = integer(24, 1)
-    generator_updates: int = integer(8, 1)
-    generator_rate: float = number(2e-6)
-    probes: int = integer(200, 1)
-    evaluator_hidden: tuple[int, ...] = integers((256, 256), 1)
-    evaluator_updates: int = integer(4, 1)
-    evaluator_rate: float = number(5e-3)
-
-    def __repr__(self) -> str:
-        return fields.show(self)
-
-    def _repr_html_(self) -> str:
-        return fields.show_html(self)
-
-    @property
-    def spec(self) -> EnvSpec:
-        """The environment as the agent sees it."""
-        return make_spec(self.env_id, self.max_steps)
+    episodes: int = integer(300, "Training episodes, or rows of num_envs of them.", low=1)
+    algorithm: str = choice(
+        "udrlpg",
+        "gogepo",
+        help="Loss of the generator: the distance between policies and those it makes for their returns (udrlpg), or "
+        "that between a command and the return that an evaluator predicts of the policy made for it (gogepo).",
+    )
+    num_envs: int = integer(
+        1, "Policies generated for every row and played side by side, one episode each; metrics are means.", low=1
+    )
+    obs_normalization: str = choice(
+        "running",
+        "range",
+        "raw",
+        help="Normalization of observations: by the running mean and deviation of training, which begins with the "
+        "second observation (with gogepo after the first row), by the environment's ranges, or none.",
+    )
+    return_low: float = number(
+        0.0,
+        "Lower end of the range of returns; with return_high the same, the environment's range is used.",
+        low=-1e9,
+        high=1e9,
+    )
+    return_high: float = number(0.0, "Upper end of the range of returns.", low=-1e9, high=1e9)
+    survival_bonus: float = number(
+        0.0,
+        "Reward per step that returns leave out in learning and commands, but not in evaluations.",
+        low=-1e6,
+        high=1e6,
+    )
+    hidden: tuple[int, ...] = integers(
+        (256, 256), "Tanh units in each hidden layer of a policy, multiples of tile_size.", low=1
+    )
+    tile_size: int = integer(32, "Units of a policy's hidden layer that are generated at once.", low=1, symbol="f")
+    embedding_size: int = integer(32, "Length of the embeddings that tell tiles apart.", low=1, symbol="E")
+    generator_hidden: tuple[int, ...] = integers(
+        (512, 512), "Relu units in each hidden layer of the generator's networks.", low=1
+    )
+    output_scale: float = number(
+        0.0, "Factor of generated weights, over the root of a layer's inputs; 0 leaves them as they are."
+    )
+    param_noise: float = number(
+        0.1, "Standard deviation of the noise on all weights of a policy in training episodes.", symbol="σ"
+    )
+    low_command_noise: float = number(
+        1.0, "Share of param_noise that policies get which are made for less than the target return.", high=1.0
+    )
+    warmup: str = choice(
+        "generated",
+        "random",
+        help="Policies of the warm-up: the generator's for the upper end of the range without noise, or random ones.",
+    )
+    warmup_episodes: int = integer(10, "Rows of episodes before anything is learnt.")
+    command: str = choice(
+        "best",
+        "top",
+        "drawn",
+        help="Command of training episodes: the target return (best), the upper end of the range (top), or each time "
+        "with equal chances the target return or one drawn uniformly from the range below it (drawn).",
+    )
+    return_increment: float = number(
+        0.0, "Added to the best return so far, which gives the target return.", low=-1e9, high=1e9
+    )
+    store: str = choice(
+        "buckets", "ring", help="Policies that are learnt from: the best ones in buckets by return, or the last ones."
+    )
+    num_buckets: int = integer(800, "Equal parts that the range of returns is cut into.", low=1)
+    num_buckets_kept: int = integer(
+        64, "Best buckets that are kept; all others would hardly be drawn if rank_weight is well above 0.", low=1
+    )
+    bucket_size: int = integer(2, "Policies in a bucket.", low=1)
+    when_full: str = choice(
+        "reject",
+        "replace",
+        "select",
+        help="Fate of a policy whose bucket is full: it is rejected, replaces the oldest, or does so only if it was "
+        "made for less than the target return or reached the bucket of its command (select).",
+    )
+    overflow_bucket: str = choice(
+        "append", "clamp", help="Bucket of returns above the range: a further one of the same width, or the last one."
+    )
+    rank_weight: float = number(
+        0.3, "Buckets are drawn by exp(rank_weight rank), the best with the highest rank; 0 draws uniformly."
+    )
+    capacity: int = integer(10_000, "Policies in the store of the last ones.", low=1)
+    recency_exponent: float = number(
+        1.1, "The last policies are drawn by rank^-recency_exponent, the newest with rank 1; 0 draws uniformly."
+    )
+    batch_size: int = integer(24, "Policies, or commands, per update.", low=1)
+    generator_updates: int = integer(8, "Updates of the generator after every row of episodes.", low=1)
+    generator_lr: float = number(2e-6, "Learning rate of the generator.")
+    num_probes: int = integer(200, "Learned states by whose actions gogepo's evaluator tells policies apart.", low=1)
+    evaluator_hidden: tuple[int, ...] = integers(
+        (256, 256), "Relu units in each hidden layer of gogepo's evaluator.", low=1
+    )
+    evaluator_updates: int = integer(
+        4, "Updates of gogepo's evaluator after every row of episodes, before those of the generator.", low=1
+    )
+    evaluator_lr: float = number(5e-3, "Learning rate of gogepo's evaluator.")
 
     def validate(self) -> None:
-        """Checks every field and how they fit together; nothing compiles before this.
+        """Checks every field and how they fit together, before anything compiles.
 
         Raises:
           ValueError: one sentence with the field, its value and what is allowed.
         """
-        fields.check_fields(self)
-        self._check_policy()
-        self._check_returns()
-        if self.store == "ring" and self.capacity < self.num_envs:
-            raise ValueError(f"capacity = {self.capacity} must be at least {self.num_envs}, num_envs")
-
-    def _check_policy(self) -> None:
+        super().validate()
         if not self.hidden:
             raise ValueError("hidden = () must have an entry: only hidden layers are made of tiles")
         for i, units in enumerate(self.hidden):
-            if units % self.tile:
-                raise ValueError(f"hidden[{i}] = {units} must be a multiple of tile = {self.tile}")
+            if units % self.tile_size:
+                raise ValueError(f"hidden[{i}] = {units} must be a multiple of tile_size = {self.tile_size}")
         action = self.spec.action
         if isinstance(action, Box) and not np.isfinite([action.low, action.high]).all():
             raise ValueError(f"env_id = {self.env_id!r} has actions without bounds, which policies need")
-
-    def _check_returns(self) -> None:
-        if fields.is_traced(self.return_low) or fields.is_traced(self.return_high):
-            return
-        if np.any(np.asarray(self.return_low) > np.asarray(self.return_high)):
-            raise ValueError(f"return_low = {self.return_low} must be at most {self.return_high}, return_high")
-
-    def axes(self, *names: str) -> PolicyGeneratorConfig:
-        """``in_axes`` for a ``vmap`` over the named floats, ``config.axes("param_noise")``."""
-        return fields.axes(self, names)
-
-    def describe(self) -> Any:
-        """What a run will cost, before anything compiles; see `rgrl_jax.algos.base.Cost`."""
-        return get_algorithm(self).describe(self)
+        low, high = self.return_low, self.return_high
+        known = not (fields.is_traced(low) or fields.is_traced(high))
+        if known and np.any(np.asarray(low) > np.asarray(high)):
+            raise ValueError(f"return_low = {low} must be at most {high}, return_high")
+        if self.store == "ring" and self.capacity < self.num_envs:
+            raise ValueError(f"capacity = {self.capacity} must be at least {self.num_envs}, num_envs")

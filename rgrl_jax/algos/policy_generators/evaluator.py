@@ -1,4 +1,4 @@
-"""The evaluator of GoGePo: it tells a policy's return from what the policy does in a few learned states.
+"""The evaluator of GoGePo: predicts a policy's return from its actions in a few learned states.
 
 Policy fingerprinting (Faccio et al., 2022): the policy's actions at ``K`` probing states, which are learned like the
 weights, are the input of a relu network.
@@ -9,29 +9,35 @@ from __future__ import annotations
 import jax
 from flax import struct
 
-from rgrl_jax.algos.policy_generators.networks import Weights, init_weights, relu_network
+from rgrl_jax import mlp
+from rgrl_jax.algos.policy_generators.policy import PolicySpec, policy_outputs, smooth_actions
 from rgrl_jax.types import Array, Key
 
 
 class Evaluator(struct.PyTreeNode):
-    """What is learned of it.
+    """Weights of an evaluator.
 
     Attributes:
-      probes: the states ``[K, n_0]``, as policies see observations.
-      weights: of the network from ``K`` actions, one state after the other, to a return.
+      probes: probing states ``[K, n_0]``, as normalized observations.
+      weights: network from the actions in all probing states, one state after the other, to a return.
     """
 
     probes: Array
-    weights: Weights
+    weights: mlp.Weights
 
 
-def init_evaluator(key: Key, probes: tuple[int, int], action_size: int, hidden: tuple[int, ...]) -> Evaluator:
-    """Probing states ``[K, n_0]`` are uniform in 0..1."""
-    probe_key, weight_key = jax.random.split(key)
-    sizes = (probes[0] * action_size, *hidden, 1)
-    return Evaluator(jax.random.uniform(probe_key, probes), init_weights(weight_key, sizes))
+def init_evaluator(key: Key, spec: PolicySpec, num_probes: int, hidden: tuple[int, ...]) -> Evaluator:
+    """Draws ``K`` probing states uniformly from 0..1 and the network by `rgrl_jax.mlp.init`."""
+    probe_key, weights_key = jax.random.split(key)
+    probes = jax.random.uniform(probe_key, (num_probes, spec.sizes[0]))
+    return Evaluator(probes, mlp.init(weights_key, (num_probes * spec.sizes[-1], *hidden, 1)))
 
 
-def judge(weights: Weights, actions: Array) -> Array:
-    """The return, a scalar, of a policy that does ``actions [K, A]`` in the probing states."""
-    return relu_network(weights, actions.ravel())[0]
+def predict_returns(evaluator: Evaluator, policies: Array, spec: PolicySpec) -> Array:
+    """Predicts the returns ``[B]`` of policies ``[B, P]``."""
+
+    def predict_return(policy: Array) -> Array:
+        actions = smooth_actions(policy_outputs(policy, spec.sizes, evaluator.probes), spec.action)
+        return mlp.apply(evaluator.weights, actions.ravel(), jax.nn.relu)[0]
+
+    return jax.vmap(predict_return)(policies)

@@ -1,7 +1,8 @@
 """The generator: hypernetworks that make all weights of a policy for a command, tile by tile.
 
-Every layer of the policy has two relu networks, of weights and of biases. They are asked once per tile of the layer's
-weights, with the tile's learned embedding and the command as input (IDSIA's public code of GoGePo and of UDRLPG).
+Every layer of the policy has two relu networks, one for its weights and one for its biases. They are evaluated once
+per tile of the layer's weights, at the tile's learned embedding and the command (IDSIA's public code of GoGePo and of
+UDRLPG).
 """
 
 from __future__ import annotations
@@ -13,28 +14,31 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rgrl_jax.algos.policy_generators.networks import Weights, init_weights, join_layers, relu_network
+from rgrl_jax import mlp
+from rgrl_jax.algos.policy_generators.policy import join_layers
 from rgrl_jax.types import Array, Key, Scalar
 
 
-class Design(NamedTuple):
-    """What a generator is made of, beside its weights.
+class GeneratorSpec(NamedTuple):
+    """Architecture of a generator.
 
     Attributes:
-      sizes: of the policy, ``n_0, ..., n_L``; hidden layers are multiples of ``tile``.
-      tile: units of a hidden layer that one tile covers, ``f``.
-      embedding: numbers that tell tiles apart, ``E``.
-      hidden: relu units of each layer of a hypernetwork.
+      sizes: layer sizes ``n_0, ..., n_L`` of the policy; those of hidden layers are multiples of ``tile_size``.
+      tile_size: units of a hidden layer that one tile covers, ``f``.
+      embedding_size: length of a tile's embedding, ``E``.
+      hidden: relu units in each hidden layer of a hypernetwork.
+      output_scale: weights and biases of a layer are multiplied with this over the root of its inputs; 0 for neither.
     """
 
     sizes: tuple[int, ...]
-    tile: int
-    embedding: int
+    tile_size: int
+    embedding_size: int
     hidden: tuple[int, ...]
+    output_scale: Scalar = 0.0
 
 
 class Tiling(NamedTuple):
-    """How a layer ``[n_out, n_in]`` is cut: a grid ``tiles_in x tiles_out`` of blocks ``[rows, columns]``."""
+    """Grid ``tiles_in x tiles_out`` of tiles ``[rows, columns]`` that weights ``[n_out, n_in]`` are cut into."""
 
     tiles_in: int
     tiles_out: int
@@ -43,68 +47,62 @@ class Tiling(NamedTuple):
 
 
 class LayerGenerator(struct.PyTreeNode):
-    """What makes one layer of a policy.
+    """Weights that make one layer of a policy.
 
     Attributes:
-      embedding: of its tiles ``[tiles_in, tiles_out, E]``.
-      weight: network from embedding and command to a block of weights.
-      bias: likewise to ``rows`` biases.
+      embedding: embeddings of the tiles ``[tiles_in, tiles_out, E]``.
+      weights: network from embedding and command to the ``rows * columns`` weights of a tile.
+      biases: network from embedding and command to ``rows`` biases.
     """
 
     embedding: Array
-    weight: Weights
-    bias: Weights
+    weights: mlp.Weights
+    biases: mlp.Weights
 
 
 Generator = tuple[LayerGenerator, ...]
 
 
-def tilings(design: Design) -> list[Tiling]:
-    """Of each layer. Inputs and outputs of the policy are never cut."""
-    last = len(design.sizes) - 2
-    made = []
-    for i, (n, m) in enumerate(pairwise(design.sizes)):
-        columns, rows = n if i == 0 else design.tile, m if i == last else design.tile
-        made.append(Tiling(n // columns, m // rows, rows, columns))
-    return made
+def layer_tilings(spec: GeneratorSpec) -> list[Tiling]:
+    """Returns the tiling of each layer; inputs and outputs of the policy are never cut."""
+    last = len(spec.sizes) - 2
+    tilings = []
+    for i, (n, m) in enumerate(pairwise(spec.sizes)):
+        columns, rows = n if i == 0 else spec.tile_size, m if i == last else spec.tile_size
+        tilings.append(Tiling(n // columns, m // rows, rows, columns))
+    return tilings
 
 
-def init_generator(key: Key, design: Design) -> Generator:
-    """Embeddings are standard normal; networks as `init_weights` draws them."""
+def init_generator(key: Key, spec: GeneratorSpec) -> Generator:
+    """Draws embeddings from the standard normal distribution and networks by `rgrl_jax.mlp.init`."""
     layers = []
-    for i, tiling in enumerate(tilings(design)):
-        embed_key, weight_key, bias_key = jax.random.split(jax.random.fold_in(key, i), 3)
-        shape = (tiling.tiles_in, tiling.tiles_out, design.embedding)
-        head = (design.embedding + 1, *design.hidden)
+    for i, tiling in enumerate(layer_tilings(spec)):
+        embedding_key, weights_key, biases_key = jax.random.split(jax.random.fold_in(key, i), 3)
+        shape = (tiling.tiles_in, tiling.tiles_out, spec.embedding_size)
+        sizes = (spec.embedding_size + 1, *spec.hidden)
         layers.append(
             LayerGenerator(
-                embedding=jax.random.normal(embed_key, shape),
-                weight=init_weights(weight_key, (*head, tiling.rows * tiling.columns)),
-                bias=init_weights(bias_key, (*head, tiling.rows)),
+                embedding=jax.random.normal(embedding_key, shape),
+                weights=mlp.init(weights_key, (*sizes, tiling.rows * tiling.columns)),
+                biases=mlp.init(biases_key, (*sizes, tiling.rows)),
             )
         )
     return tuple(layers)
 
 
-def generate(generator: Generator, design: Design, command: Array, output_scale: Scalar = 0.0) -> Array:
-    """The policy ``[P]`` for a command.
+def generate(generator: Generator, spec: GeneratorSpec, command: Array) -> Array:
+    """Makes the policy ``[P]`` for a command, a scalar on the scale of `commands.generator_input`.
 
-    Block ``(i, o)`` of a layer's grid fills rows ``o * rows ...`` and columns ``i * columns ...`` of its weights; its
-    biases are averaged over ``i``.
-
-    Args:
-      generator: its weights.
-      design: its design.
-      command: scalar.
-      output_scale: all a layer is given is multiplied with this over the root of its inputs; 0 for as it is.
+    Tile ``(i, o)`` of a layer's grid fills rows ``o * rows ...`` and columns ``i * columns ...`` of its weights.
     """
     layers = []
-    for layer, tiling, inputs in zip(generator, tilings(design), design.sizes[:-1], strict=True):
-        asked = jnp.broadcast_to(command, (*layer.embedding.shape[:2], 1))
-        asked = jnp.concatenate([layer.embedding, asked], axis=-1)
-        blocks = relu_network(layer.weight, asked).reshape(tiling)  # [tiles_in, tiles_out, rows, columns]
-        weights = blocks.transpose(1, 2, 0, 3).reshape(tiling.tiles_out * tiling.rows, inputs)
-        biases = relu_network(layer.bias, asked).mean(axis=0).ravel()
-        factor = jnp.where(output_scale > 0, output_scale * inputs**-0.5, 1.0)
+    for layer, tiling, inputs in zip(generator, layer_tilings(spec), spec.sizes[:-1], strict=True):
+        x = jnp.broadcast_to(command, (*layer.embedding.shape[:2], 1))
+        x = jnp.concatenate([layer.embedding, x], axis=-1)
+        tiles = mlp.apply(layer.weights, x, jax.nn.relu).reshape(tiling)  # [tiles_in, tiles_out, rows, columns]
+        weights = tiles.transpose(1, 2, 0, 3).reshape(tiling.tiles_out * tiling.rows, inputs)
+        # A row of tiles shares its units, so each of its tiles proposes biases for them: they are averaged.
+        biases = mlp.apply(layer.biases, x, jax.nn.relu).mean(axis=0).ravel()
+        factor = jnp.where(spec.output_scale > 0, spec.output_scale * inputs**-0.5, 1.0)
         layers.append((factor * weights, factor * biases))
     return join_layers(layers)

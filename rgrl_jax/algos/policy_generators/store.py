@@ -1,17 +1,26 @@
-"""What was played, kept by return or by age: policies in buckets, or in a ring.
+"""Store of the policies that were played: the best in buckets by return, or the last ones in a ring.
 
-Buckets cut the scale of returns into equal parts and hold few policies each, so that what an agent plays most does
-not crowd out the rest. Of all buckets that were ever filled the best ``K`` are kept. A bucket that falls below them
-stays below: they only move up. So what is kept is at all times what endless memory would hold in its best ``K``.
+Buckets cut the range of returns into equal parts and hold few policies each, so that the policies an agent plays most
+do not crowd out the rest. Of all buckets that were ever filled the best ``K`` are kept. A bucket that falls below
+them stays below, as they only move up: so the store is at all times what endless memory would hold in its best ``K``.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rgrl_jax.types import Array, Key, Scalar
+from rgrl_jax import ring_buffer
+from rgrl_jax.algos.policy_generators.commands import ReturnRange, relative_return
+from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
+from rgrl_jax.ring_buffer import RingBuffer
+from rgrl_jax.types import Array, Key
+
+MAX_NUMBER = 2**30
+"""Greatest number of a bucket that is appended."""
 
 
 class Buckets(struct.PyTreeNode):
@@ -20,8 +29,8 @@ class Buckets(struct.PyTreeNode):
     Attributes:
       policies: ``[K, M, P]``.
       returns: ``[K, M]``.
-      number: which buckets they are, from 0 for the worst ``[K]`` int32; -1 for none.
-      written: policies that each has taken so far ``[K]`` int32.
+      number: numbers of the buckets, from 0 for the lowest returns ``[K]`` int32; -1 for an empty one.
+      written: policies written to each bucket so far ``[K]`` int32.
     """
 
     policies: Array
@@ -30,103 +39,129 @@ class Buckets(struct.PyTreeNode):
     written: Array
 
 
-class Ring(struct.PyTreeNode):
-    """The last ``C`` policies.
+Store = Buckets | RingBuffer
+"""A ring buffer has pairs ``(policies [C, P], returns [C])`` as items."""
+
+
+class PlayedPolicies(NamedTuple):
+    """Policies that were played.
 
     Attributes:
-      policies: ``[C, P]``; number ``i`` is in row ``i mod C``.
-      returns: ``[C]``.
-      written: policies written so far, scalar int32.
+      policies: ``[N, P]``.
+      returns: ``[N]``.
+      bucket: number of the bucket of each ``[N]`` int32.
+      replaces: whether it replaces the oldest policy of a full bucket; else it is dropped ``[N]`` bool.
     """
 
     policies: Array
     returns: Array
-    written: Array
+    bucket: Array
+    replaces: Array
 
 
-Store = Buckets | Ring
-
-
-def init_buckets(kept: int, size: int, weights: int) -> Buckets:
-    """``K`` empty buckets for ``M`` policies ``[P]`` each."""
+def init_store(config: PolicyGeneratorConfig, num_weights: int) -> Store:
+    """Makes an empty store for policies ``[P]``."""
+    if config.store == "ring":
+        return ring_buffer.init((jnp.zeros(num_weights), jnp.zeros(())), config.capacity)
+    kept, size = config.num_buckets_kept, config.bucket_size
+    if config.overflow_bucket == "clamp":
+        kept = min(kept, config.num_buckets)
     return Buckets(
-        policies=jnp.zeros((kept, size, weights)),
+        policies=jnp.zeros((kept, size, num_weights)),
         returns=jnp.zeros((kept, size)),
         number=jnp.full(kept, -1, jnp.int32),
         written=jnp.zeros(kept, jnp.int32),
     )
 
 
-def init_ring(capacity: int, weights: int) -> Ring:
-    """An empty ring for ``C`` policies ``[P]``."""
-    return Ring(jnp.zeros((capacity, weights)), jnp.zeros(capacity), jnp.int32(0))
+def bucket_number(returns: Array, within: ReturnRange, config: PolicyGeneratorConfig) -> Array:
+    """Returns the numbers of the buckets of returns, of the same shape, int32; a bucket holds its upper end."""
+    last = config.num_buckets - 1 if config.overflow_bucket == "clamp" else MAX_NUMBER
+    place = jnp.ceil(relative_return(returns, within) * config.num_buckets) - 1
+    return jnp.clip(place, 0, last).astype(jnp.int32)
 
 
-def write_bucket(store: Buckets, policy: Array, value: Array, number: Array, replace: Array) -> Buckets:
-    """Puts a policy ``[P]`` into its bucket, if that is among the best ``K``.
+def may_replace(
+    returns: Array, command: Array, target: Array, within: ReturnRange, config: PolicyGeneratorConfig
+) -> Array:
+    """Decides which policies may replace an older one ``[N]``, bool.
+
+    With ``when_full="select"`` one that was made for the target return and failed by its noise may not: it says
+    little of how to reach a lower return on purpose.
 
     Args:
-      store: what is there.
-      policy: ``[P]``.
-      value: its return, scalar.
-      number: of its bucket, scalar int32.
-      replace: whether it takes the place of the oldest where the bucket is full, scalar bool; otherwise it is turned
-        away.
+      returns: returns of the policies ``[N]``.
+      command: return that they were made for, scalar.
+      target: target return at that time, scalar.
+      within: range of returns.
+      config: config of the run.
     """
+    if config.when_full != "select":
+        return jnp.full(returns.shape, config.when_full == "replace")
+    reached = bucket_number(returns, within, config) >= bucket_number(command, within, config)
+    return reached | (command < target)
+
+
+def add_to_store(store: Store, played: PlayedPolicies) -> Store:
+    """Adds policies one after the other."""
+    if isinstance(store, RingBuffer):
+        return ring_buffer.add(store, (played.policies, played.returns))
+
+    def add(store: Buckets, policy: PlayedPolicies) -> tuple[Buckets, None]:
+        return _add_to_bucket(store, policy), None
+
+    return jax.lax.scan(add, store, played)[0]
+
+
+def _add_to_bucket(store: Buckets, played: PlayedPolicies) -> Buckets:
+    """Adds a single policy to its bucket, if that is among the best ``K``."""
     kept, size = store.returns.shape
-    same = store.number == number
-    at = jnp.where(same.any(), jnp.argmax(same), jnp.argmin(store.number))  # an empty one, or the worst, gives way
+    same = store.number == played.bucket
+    # A new bucket takes the place of an empty one, whose number is -1, or of the worst.
+    at = jnp.where(same.any(), jnp.argmax(same), jnp.argmin(store.number))
     written = jnp.where(same.any(), store.written[at], 0)
-    enters = (same.any() | (number > store.number.min())) & ((written < size) | replace)
+    is_kept = same.any() | (played.bucket > store.number.min())
+    enters = is_kept & ((written < size) | played.replaces)
     row = jnp.where(enters, at, kept)  # out of bounds is dropped
     return Buckets(
-        policies=store.policies.at[row, written % size].set(policy, mode="drop"),
-        returns=store.returns.at[row, written % size].set(value, mode="drop"),
-        number=store.number.at[row].set(number, mode="drop"),
+        policies=store.policies.at[row, written % size].set(played.policies, mode="drop"),
+        returns=store.returns.at[row, written % size].set(played.returns, mode="drop"),
+        number=store.number.at[row].set(played.bucket, mode="drop"),
         written=store.written.at[row].set(written + 1, mode="drop"),
     )
 
 
-def write_ring(store: Ring, policies: Array, values: Array) -> Ring:
-    """Writes policies ``[N, P]`` and their returns ``[N]``, the last as the newest; ``N`` is at most ``C``."""
-    row = (store.written + jnp.arange(values.shape[0])) % store.returns.shape[0]
-    return Ring(
-        policies=store.policies.at[row].set(policies),
-        returns=store.returns.at[row].set(values),
-        written=store.written + values.shape[0],
-    )
-
-
-def stored(store: Store) -> Array:
-    """How many policies can be drawn, scalar int32."""
-    if isinstance(store, Ring):
-        return jnp.minimum(store.written, store.returns.shape[0])
+def count_policies(store: Store) -> Array:
+    """Counts the policies that can be drawn, scalar int32."""
+    if isinstance(store, RingBuffer):
+        return ring_buffer.size(store)
     return jnp.minimum(store.written, store.returns.shape[1]).sum(dtype=jnp.int32)
 
 
-def chances(store: Store, weight: Scalar) -> Array:
-    """Probabilities with which buckets ``[K]``, or policies of a ring ``[C]``, are drawn.
+def probabilities(store: Store, config: PolicyGeneratorConfig) -> Array:
+    """Computes the probabilities with which buckets ``[K]``, or policies of a ring ``[C]``, are drawn.
 
-    Buckets have ``p ~ exp(weight * rank)``, with rank 1 for the worst that is not empty; policies of a ring
-    ``p ~ rank ** -weight``, with rank 1 for the newest. A weight of 0 makes all equal.
+    Buckets have ``p ~ exp(rank_weight * rank)``, with rank 1 for the worst that is not empty; policies of a ring
+    ``p ~ rank ** -recency_exponent``, with rank 1 for the newest.
     """
-    if isinstance(store, Ring):
-        capacity = store.returns.shape[0]
-        age = (store.written - 1 - jnp.arange(capacity)) % capacity
-        return jax.nn.softmax(jnp.where(age < store.written, -weight * jnp.log1p(age), -jnp.inf))
+    if isinstance(store, RingBuffer):
+        age = ring_buffer.ages(store)
+        return jax.nn.softmax(jnp.where(age < store.written, -config.recency_exponent * jnp.log1p(age), -jnp.inf))
     rank = jnp.argsort(jnp.argsort(store.number))
-    return jax.nn.softmax(jnp.where(store.number >= 0, weight * rank, -jnp.inf))
+    return jax.nn.softmax(jnp.where(store.number >= 0, config.rank_weight * rank, -jnp.inf))
 
 
-def draw(key: Key, store: Store, batch: int, weight: Scalar) -> tuple[Array, Array]:
-    """Policies ``[B, P]`` and their returns ``[B]``, with replacement, from a store that is not empty.
+def sample(key: Key, store: Store, config: PolicyGeneratorConfig) -> tuple[Array, Array]:
+    """Draws policies ``[B, P]`` and their returns ``[B]`` with replacement, from a store that is not empty.
 
-    See `chances`; within a bucket all policies have the same.
+    Within a bucket all policies have equal chances.
     """
     key, member_key = jax.random.split(key)
-    at = jax.random.choice(key, store.returns.shape[0], (batch,), p=chances(store, weight))
-    if isinstance(store, Ring):
-        return store.policies[at], store.returns[at]
+    chances = probabilities(store, config)
+    if isinstance(store, RingBuffer):
+        policies, returns = ring_buffer.sample(key, store, config.batch_size, chances)
+        return policies, returns
+    at = jax.random.choice(key, store.returns.shape[0], (config.batch_size,), p=chances)
     filled = jnp.minimum(store.written[at], store.returns.shape[1])
-    member = jax.random.randint(member_key, (batch,), 0, filled)
+    member = jax.random.randint(member_key, (config.batch_size,), 0, filled)
     return store.policies[at, member], store.returns[at, member]
