@@ -11,20 +11,20 @@ from rgrl_jax.types import Array
 
 
 class ModelOutput(NamedTuple):
-    """Prediction along a plan: ``reward [T, R]`` and ``state [T, S]`` after each action, or None."""
+    """Prediction along a plan: ``reward [T, R]`` and ``state [T, S]`` after each action; no state is None."""
 
     reward: Array
     state: Array | None
 
 
 class DeductionOutput(struct.PyTreeNode):
-    """An input that was deduced, with what is needed to look inside.
+    """A deduced input, with diagnostics.
 
     Attributes:
       input: the input, of the shape it started with.
       loss: error ``[K]`` of the member drawn in each iteration, before its step.
       predicted: the ensemble's mean answer to it.
-      score: its error under every member, ``[E]``.
+      score: error of every member ``[E]``.
       movement: largest change of any entry against the start.
     """
 
@@ -36,11 +36,11 @@ class DeductionOutput(struct.PyTreeNode):
 
 
 class PlanOutput(struct.PyTreeNode):
-    """The result of planning, with what is needed to look inside.
+    """A plan, with diagnostics.
 
     Attributes:
       plan: planned actions ``[T, A]`` in -1..1.
-      latent: the same before the squash.
+      latent: the plan before the squash ``[T, A]``.
       loss: planning loss ``[K]`` of the member drawn in each iteration, before its step.
       predicted: the ensemble's mean prediction along the final plan, ``[T, R]`` and ``[T, S]``.
       score: loss of the final plan under every member, ``[E]``.
@@ -65,10 +65,10 @@ class PlanOutput(struct.PyTreeNode):
         return display.table("PlanOutput", ("", ""), self._rows())
 
     def _rows(self) -> list[tuple[str, str]]:
-        """Shapes, and means over whatever it is mapped over."""
-        end = display.mean(self.score)
-        steps = self.loss.shape[-1] if hasattr(self.loss, "shape") else 0
-        error = f"{display.mean(self.loss[..., 0])} to {end}" if steps else end
+        """Returns shapes, and means over all mapped axes."""
+        error, steps = display.mean(self.score), getattr(self.loss, "shape", (0,))[-1]
+        if steps and hasattr(self.loss, "__getitem__"):  # else leaves are shapes, as of `jax.eval_shape`
+            error = f"{display.mean(self.loss[..., 0])} to {error}"
         rows = [("plan", display.show(self.plan)), ("iterations", str(steps)), ("error", error)]
         rows += [(name, display.mean(getattr(self, name))) for name in ("disagreement", "saturation", "movement")]
         return rows

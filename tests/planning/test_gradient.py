@@ -1,5 +1,6 @@
 """The planner against closed forms, a float64 twin of equation 1, and finite differences."""
 
+import doctest
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,12 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny import gru
 
-from rgrl_jax import ensemble
-from rgrl_jax.encoding import straight_through
-from rgrl_jax.planning import make_plan_optimizer, plan, plan_error
-from rgrl_jax.types import ModelOutput, PlanOutput
+from rgrl_jax.algos.rgrl.models.base import ModelSpec, make
+from rgrl_jax.planning import (
+    ModelOutput,
+    PlanOutput,
+    absolute_error,
+    ensemble,
+    gradient,
+    mean_error,
+    plan,
+    plan_error,
+    straight_through,
+)
 
 E, T, A, R, S = 3, 4, 2, 3, 2
 KEY = jax.random.key(0)
@@ -29,17 +37,25 @@ def _linear(member: jax.Array, context: Any, actions: jax.Array) -> ModelOutput:
     return ModelOutput((actions @ member)[:, None], jnp.zeros((len(actions), S)))
 
 
-@pytest.mark.parametrize(("reduction", "share"), [("sum", 1.0), ("mean", 1.0 / T)])
-def test_one_step_on_a_linear_model(reduction: str, share: float) -> None:
-    """The gradient of (a . w - r*)^2 is 2 (a . w - r*) w, divided by T under ``mean``."""
+LOSSES = {
+    "squared": (plan_error, lambda gap: gap[:, None] * 2),
+    "mean": (mean_error, lambda gap: gap[:, None] * 2 / T),
+    "absolute": (absolute_error, lambda gap: np.sign(gap)[:, None]),
+    "own": (lambda predicted, desired: (predicted[-1] - desired).sum(), lambda gap: np.eye(T)[-1][:, None]),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_one_step_on_a_linear_model(name: str) -> None:
+    """The gradient of a . w - r* is w, times the derivative of the loss."""
     w = np.array([1.0, -2.0])
     start = np.random.default_rng(0).normal(size=(T, A))
+    loss_fn, slope = LOSSES[name]
     out = plan(
         KEY, jnp.float32(w)[None], _linear, None, jnp.float32(start),
-        iterations=1, optimizer=optax.sgd(0.1), desired_reward=0.5, reduction=reduction, squash=_identity,
+        iterations=1, optimizer=optax.sgd(0.1), desired_reward=0.5, loss_fn=loss_fn, squash=_identity,
     )  # fmt: skip
-    gradient = 2 * (start @ w - 0.5)[:, None] * w * share
-    np.testing.assert_allclose(out.plan, start - 0.1 * gradient, atol=1e-6)
+    np.testing.assert_allclose(out.plan, start - 0.1 * slope(start @ w - 0.5) * w, atol=1e-6)
 
 
 @pytest.mark.parametrize("iterations", [1, 7, 60])
@@ -88,12 +104,12 @@ def _forward(member: Weights, present: np.ndarray, actions: np.ndarray) -> tuple
 
 
 def _error_and_gradient(
-    member: Weights, present: np.ndarray, latent: np.ndarray, desired: np.ndarray | float, reduction: str
+    member: Weights, present: np.ndarray, latent: np.ndarray, desired: np.ndarray | float, loss_fn: Callable
 ) -> tuple[float, np.ndarray]:
     """Error of squash(u) and its derivative by u, by the chain rule and backwards in time."""
     actions = np.tanh(latent)
     rewards, _ = _forward(member, present, actions)
-    scale = 1 / R if reduction == "sum" else 1 / (R * T)
+    scale = {plan_error: 1 / R, mean_error: 1 / (R * T)}[loss_fn]
     gap = rewards - desired
     gradient, by_state = np.zeros_like(latent), np.zeros(S)
     for t in reversed(range(T)):
@@ -112,16 +128,16 @@ def _descend(
     present: np.ndarray,
     start: np.ndarray,
     beta: float,
-    *how: Any,
-    mean: bool = False,
+    desired: np.ndarray | float,
+    loss_fn: Callable = plan_error,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Equation 1 in float64: the latent plan after the last step, and the loss before each."""
     latent, losses = start.astype(np.float64), []
     for index in drawn:
-        members = range(E) if mean else [index]
-        parts = [_error_and_gradient(_member(params, i), present, latent, *how) for i in members]
-        losses.append(np.mean([error for error, _ in parts]))
-        latent = latent - beta * np.mean([gradient for _, gradient in parts], axis=0)
+        own = desired[index] if np.ndim(desired) == 3 else desired
+        error, slope = _error_and_gradient(_member(params, index), present, latent, own, loss_fn)
+        losses.append(error)
+        latent = latent - beta * slope
     return latent, np.array(losses)
 
 
@@ -133,29 +149,27 @@ def _problem() -> tuple[Weights, np.ndarray, np.ndarray]:
 
 
 @functools.cache
-def _planner(iterations: int, reduction: str = "sum", members: str = "sample", optimizer: str = "sgd") -> Callable:
+def _planner(iterations: int, loss_fn: Callable = plan_error) -> Callable:
     """``(key, params, present, start, beta, desired) -> PlanOutput`` on the nonlinear model, compiled once."""
 
     def run(key: jax.Array, params: Weights, present: Any, start: Any, beta: Any, desired: Any) -> PlanOutput:
         return plan(
             key, params, _nonlinear, present, start,
-            iterations=iterations, optimizer=make_plan_optimizer(optimizer, beta), desired_reward=desired,
-            reduction=reduction, members=members,
+            iterations=iterations, optimizer=optax.sgd(beta), desired_reward=desired, loss_fn=loss_fn,
         )  # fmt: skip
 
     return jax.jit(run)
 
 
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-@pytest.mark.parametrize("members", ["sample", "mean"])
-def test_equals_equation_1(reduction: str, members: str) -> None:
-    """Twelve steps through the tanh with the members that the key draws, or with the mean over all of them."""
+@pytest.mark.parametrize("loss_fn", [plan_error, mean_error])
+def test_equals_equation_1(loss_fn: Callable) -> None:
+    """Twelve steps through the tanh with the members that the key draws."""
     params, present, start = _problem()
     iterations, beta, desired = 12, 0.4, 0.8
     drawn = np.asarray(ensemble.draw(KEY, params, (iterations,)))
     assert set(drawn) == {0, 1, 2}, "every member should play a part in this test"
-    out = _planner(iterations, reduction, members)(KEY, params, present, start, beta, desired)
-    latent, losses = _descend(params, drawn, present, start, beta, desired, reduction, mean=members == "mean")
+    out = _planner(iterations, loss_fn)(KEY, params, present, start, beta, desired)
+    latent, losses = _descend(params, drawn, present, start, beta, desired, loss_fn)
     assert np.abs(latent - start).max() > 0.1, "the plan should move in this test"
     np.testing.assert_allclose(out.plan, np.tanh(latent), atol=1e-5)
     np.testing.assert_allclose(out.loss, losses, atol=1e-5)
@@ -223,41 +237,29 @@ def test_rows_draw_for_themselves_with_mapped_keys() -> None:
 
 
 def test_desired_reward_broadcasts() -> None:
-    """A number per step and entry, a row of entries, and one number for all mean what broadcasting says."""
+    """A number per step and entry, a row of entries, or either per member mean what broadcasting says."""
     params, present, start = _problem()
     row = np.array([0.9, -0.2, 0.4])
-    full = np.broadcast_to(row, (T, R))
     drawn = np.asarray(ensemble.draw(KEY, params, (6,)))
-    twin, _ = _descend(params, drawn, present, start, 0.4, row, "sum")
-    for desired in (row, full):
+    each = np.linspace(0.5, 1.0, E)[:, None, None]
+    for desired in (row, np.broadcast_to(row, (T, R)), each, np.broadcast_to(each, (E, T, R))):
+        twin, losses = _descend(params, drawn, present, start, 0.4, desired)
         out = _planner(6)(KEY, params, present, start, 0.4, desired)
         np.testing.assert_allclose(out.plan, np.tanh(twin), atol=1e-5)
-        assert out.score.shape == (E,)
-
-
-def test_adam_normalises_the_gradient() -> None:
-    """The first step of Adam is beta in every coordinate, against the sign of the gradient."""
-    params, present, start = _problem()
-    out = _planner(1, optimizer="adam")(KEY, params, present, start, 0.05, 0.8)
-    index = int(ensemble.draw(KEY, params, (1,))[0])
-    _, gradient = _error_and_gradient(_member(params, index), present, start, 0.8, "sum")
-    assert np.abs(gradient).min() > 1e-4
-    np.testing.assert_allclose(np.arctanh(out.plan), start - 0.05 * np.sign(gradient), atol=1e-4)
-
-
-def test_unknown_optimizer() -> None:
-    """Only names that exist are taken."""
-    with pytest.raises(KeyError):
-        make_plan_optimizer("newton", 0.1)
+        np.testing.assert_allclose(out.loss, losses, atol=1e-5)
+        own = np.broadcast_to(desired, (E, T, R))
+        scores = [_error_and_gradient(_member(params, i), present, twin, own[i], plan_error)[0] for i in range(E)]
+        np.testing.assert_allclose(out.score, scores, atol=1e-5)
 
 
 def test_plan_error_reductions() -> None:
-    """``sum`` over steps of the mean over entries, or the ``mean`` over both; both 0 at the desired reward."""
+    """The sum over steps of the mean over entries, or the mean over both; of squares or of magnitudes."""
     predicted = np.random.default_rng(4).normal(size=(T, R))
     squares = (predicted - 0.3) ** 2
     assert float(plan_error(predicted, 0.3)) == pytest.approx(squares.sum() / R, rel=1e-5)
-    assert float(plan_error(predicted, 0.3, "mean")) == pytest.approx(squares.sum() / (R * T), rel=1e-5)
-    assert float(plan_error(predicted, predicted, "sum")) == 0
+    assert float(mean_error(predicted, 0.3)) == pytest.approx(squares.sum() / (R * T), rel=1e-5)
+    assert float(absolute_error(predicted, 0.3)) == pytest.approx(np.sqrt(squares).sum() / R, rel=1e-5)
+    assert float(plan_error(predicted, predicted)) == 0
 
 
 def test_any_pytree_can_be_the_ensemble() -> None:
@@ -284,17 +286,18 @@ def test_x64_equals_equation_1_to_the_last_digits() -> None:
         assert {x.dtype for x in jax.tree.leaves(out)} == {jnp.dtype(jnp.float64)}
         drawn = np.asarray(ensemble.draw(key, wide, (12,)))
         out = jax.tree.map(np.asarray, out)
-    latent, losses = _descend(params, drawn, present, start, 0.4, 0.8, "sum")
+    latent, losses = _descend(params, drawn, present, start, 0.4, 0.8)
     np.testing.assert_allclose(out.plan, np.tanh(latent), rtol=0, atol=1e-12)
     np.testing.assert_allclose(out.loss, losses, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("head", "residual"), [("tanh", False), ("linear", True)])
-def test_gradient_through_the_gru_equals_finite_differences(head: str, residual: bool) -> None:
+@pytest.mark.parametrize(("squash_outputs", "residual"), [(True, False), (False, True)])
+def test_gradient_through_the_gru_equals_finite_differences(squash_outputs: bool, residual: bool) -> None:
     """A step of size 1 is the gradient; compared with central differences of the score, in float64."""
     rng = np.random.default_rng(5)
     with jax.enable_x64(True):
-        model = gru(S, A, R, 4, 2, True, head, residual, 1)
+        spec = ModelSpec(S, A, R, width=4, layers=2, residual=residual, squash_outputs=squash_outputs)
+        model: Any = make("gru", spec)
         shapes = jax.eval_shape(model.init, jax.random.key(0))
         member = jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.6, x.shape)), shapes)
         params = jax.tree.map(lambda x: x[None], (member, jnp.asarray(rng.normal(size=(2, 4)))))
@@ -323,11 +326,11 @@ def test_finished_plan_is_scored_as_it_will_be_executed() -> None:
     params = jnp.float32([[1.0, -2.0], [0.5, 1.0]])
     start = jnp.float32(np.random.default_rng(3).normal(size=(T, A)))
 
-    def make(executed: Callable[[jax.Array], jax.Array] | None) -> PlanOutput:
+    def plan_for(execute: Callable[[jax.Array], jax.Array] | None) -> PlanOutput:
         optimizer = optax.sgd(0.1)
-        return plan(KEY, params, _linear, None, start, iterations=3, optimizer=optimizer, executed=executed)
+        return plan(KEY, params, _linear, None, start, iterations=3, optimizer=optimizer, execute=execute)
 
-    relaxed, hard = make(None), make(straight_through)
+    relaxed, hard = plan_for(None), plan_for(straight_through)
     np.testing.assert_array_equal(hard.plan, relaxed.plan)
     np.testing.assert_array_equal(hard.loss, relaxed.loss)
     choices = np.where(np.asarray(relaxed.plan) == np.asarray(relaxed.plan).max(axis=1, keepdims=True), 1.0, -1.0)
@@ -335,3 +338,46 @@ def test_finished_plan_is_scored_as_it_will_be_executed() -> None:
     np.testing.assert_allclose(hard.predicted.reward[:, 0], rewards.mean(axis=1), rtol=1e-6)
     np.testing.assert_allclose(hard.score, ((rewards - 1.0) ** 2).sum(axis=0), rtol=1e-6)
     assert not np.allclose(hard.score, relaxed.score)
+
+
+def _flat(member: jax.Array, context: Any, actions: jax.Array) -> ModelOutput:
+    return ModelOutput(actions @ member, None)  # no axis of entries
+
+
+WRONG = {
+    "a batch of plans": ({"init_plan": jnp.zeros((5, T, A))}, "init_plan must be"),
+    "one action": ({"init_plan": jnp.zeros(A)}, "init_plan must be"),
+    "members that differ": ({"params": {"w": jnp.zeros((2, A)), "b": jnp.zeros((3, A))}}, "same member axis"),
+    "desired rewards of other members": ({"desired_reward": jnp.zeros((3, T, 1))}, "same member axis"),
+    "rewards without entries": ({"apply": _flat}, "must predict rewards"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_shapes_are_refused(name: str) -> None:
+    """In one clear error, as the function is traced, also where nothing is descended."""
+    changes, words = WRONG[name]
+    given = {"params": jnp.zeros((2, A)), "apply": _linear, "context": None, "init_plan": jnp.zeros((T, A))}
+    for iterations in (0, 1):
+        with pytest.raises(AssertionError, match=words):
+            jax.eval_shape(
+                functools.partial(plan, KEY, iterations=iterations, optimizer=optax.sgd(0.1), **(given | changes))
+            )
+
+
+def test_a_plan_shows_itself() -> None:
+    """Shapes and means, batched too; of what is only a shape no numbers."""
+    params, present, start = _problem()
+    planner = functools.partial(_planner(3), KEY, params, present, beta=0.4, desired=0.8)
+    out = planner(start)
+    assert f"PlanOutput(plan float32[{T},{A}] of" in repr(out) and "iterations 3" in repr(out)
+    assert f"error {float(out.loss[0]):.4g} to {float(out.score.mean()):.4g}" in repr(out)
+    assert "<table>" in out._repr_html_()
+    rows = jax.vmap(planner)(np.stack([start, start]))
+    assert f"error {float(out.loss[0]):.4g} to" in repr(rows)
+    assert f"plan float32[{T},{A}]," in repr(jax.eval_shape(planner, start))
+
+
+def test_examples_run() -> None:
+    """Those of the docstrings."""
+    assert doctest.testmod(gradient) == doctest.TestResults(0, 3)
