@@ -1,11 +1,12 @@
-"""Deterministic policy gradients: DDPG (Lillicrap et al., 2016), and the same for every neuron by itself.
+"""Deep deterministic policy gradients, DDPG (Lillicrap et al., 2016): one actor and one critic, from replay."""
 
-The second follows a draft by Guss and others, in which every neuron is an agent with a critic of its own and nothing
-is passed back through the actor.
-"""
-
-from rgrl_jax.algos.ddpg.algorithm import ALGORITHM, TrainState, describe, init, play, step
+from rgrl_jax.algos.base import register_algorithm
+from rgrl_jax.algos.ddpg.agent import make_agent
 from rgrl_jax.algos.ddpg.config import DDPGConfig
-from rgrl_jax.algos.ddpg.presets import BASES, PRESETS
+from rgrl_jax.algos.ddpg.online import DDPGState, make_algorithm
+from rgrl_jax.algos.ddpg.presets import PRESETS
 
-__all__ = ["ALGORITHM", "BASES", "PRESETS", "DDPGConfig", "TrainState", "describe", "init", "play", "step"]
+ALGORITHM = make_algorithm(make_agent)
+register_algorithm("ddpg", DDPGConfig, ALGORITHM, PRESETS)
+
+__all__ = ["ALGORITHM", "PRESETS", "DDPGConfig", "DDPGState"]

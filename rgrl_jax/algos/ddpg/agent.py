@@ -1,0 +1,107 @@
+"""DDPG: one actor climbs the value that one critic gives to its actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import optax
+from flax import struct
+
+from rgrl_jax import mlp
+from rgrl_jax.algos.ddpg.config import DDPGConfig
+from rgrl_jax.algos.ddpg.networks import actor_action, init_critic, q_value
+from rgrl_jax.algos.ddpg.update import (
+    Batch,
+    TrainedNetwork,
+    apply_actor_gradient,
+    fit_critic,
+    init_network,
+    update_targets,
+)
+from rgrl_jax.mlp import Weights
+from rgrl_jax.normalization import space_size
+from rgrl_jax.optimizers import make_optimizer
+from rgrl_jax.types import Array, Key, PyTree
+
+
+class Agent(NamedTuple):
+    """An actor and its updates, made once from a config; `rgrl_jax.algos.ddpg.online` does all else.
+
+    Attributes:
+      init: ``key -> networks``, a pytree of `TrainedNetwork`s with an attribute ``actor``.
+      act: ``(actor weights, x [N, n_0], key) -> (actions [N, A] in -1..1, extras)``; without any noise if the key is
+        None. The extras, leaves ``[N, ...]``, are stored with the step.
+      update: ``(key, networks, batch) -> (networks, mean squared TD error)``.
+      extras: shapes and dtypes of the extras of one environment.
+    """
+
+    init: Callable[[Key], PyTree]
+    act: Callable[[Weights, Array, Key | None], tuple[Array, PyTree]]
+    update: Callable[[Key, PyTree, Batch], tuple[PyTree, Array]]
+    extras: PyTree = ()
+
+
+class Networks(struct.PyTreeNode):
+    """The networks of DDPG."""
+
+    actor: TrainedNetwork
+    critic: TrainedNetwork
+
+
+def network_sizes(config: DDPGConfig) -> tuple[int, ...]:
+    """Returns the sizes of the actor's input, hidden layers and output."""
+    return (space_size(config.spec.observation), *config.hidden, space_size(config.action_space))
+
+
+def make_optimizers(config: DDPGConfig) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+    """Makes the optimizers of the actor, with its slower hidden layers, and of the critic."""
+
+    def slow_down(updates: Weights, _: Weights | None) -> Weights:
+        return (*(config.hidden_lr_scale * x for x in updates[:-1]), updates[-1])
+
+    actor = optax.chain(make_optimizer(config.optimizer, config.actor_lr), optax.stateless(slow_down))
+    decay = optax.add_decayed_weights(config.critic_decay)
+    return actor, optax.chain(decay, make_optimizer(config.optimizer, config.critic_lr))
+
+
+def init_critic_network(key: Key, config: DDPGConfig) -> TrainedNetwork:
+    """Draws the critic."""
+    inputs, *_, actions = network_sizes(config)
+    sizes = (inputs, *config.critic_hidden)
+    weights = init_critic(key, sizes, actions, config.action_layer, config.final_init)
+    return init_network(weights, make_optimizers(config)[1])
+
+
+def make_agent(config: DDPGConfig) -> Agent:
+    """Makes the agent of a config."""
+    actor_optimizer, critic_optimizer = make_optimizers(config)
+    q = partial(q_value, action_layer=config.action_layer)
+    action = partial(actor_action, activation=config.activation)
+
+    def init(key: Key) -> Networks:
+        actor_key, critic_key = jax.random.split(key)
+        weights = mlp.init(actor_key, network_sizes(config), config.final_init)
+        return Networks(init_network(weights, actor_optimizer), init_critic_network(critic_key, config))
+
+    def act(weights: Weights, x: Array, key: Key | None) -> tuple[Array, PyTree]:
+        del key
+        return action(weights, x), ()
+
+    def update(key: Key, networks: Networks, batch: Batch) -> tuple[Networks, Array]:
+        del key
+        next_q = q(networks.critic.target, batch.next_x, action(networks.actor.target, batch.next_x))
+        targets = batch.reward + config.discount * batch.bootstrap * next_q
+        critic, error = fit_critic(
+            networks.critic, lambda weights: q(weights, batch.x, batch.action), targets, critic_optimizer
+        )
+
+        def value(weights: Weights) -> Array:
+            return q(critic.weights, batch.x, action(weights, batch.x)).mean()
+
+        actor = apply_actor_gradient(networks.actor, jax.grad(value)(networks.actor.weights), actor_optimizer)
+        return update_targets(Networks(actor, critic), config.tau), error
+
+    return Agent(init, act, update)
