@@ -1,21 +1,16 @@
-"""The settings of networks as teams of agents, each with its range."""
+"""Settings of unit teams."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import numpy as np
-from flax import struct
 
-from rgrl_jax.algos import config as fields
-from rgrl_jax.algos.base import get_algorithm
-from rgrl_jax.algos.config import choice, constant, flag, integer, integers, number, numbers, word
-from rgrl_jax.envs.registry import make as make_spec
-from rgrl_jax.envs.spec import EnvSpec
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.base import Config
+from rgrl_jax.algos.fields import choice, flag, integer, integers, number, numbers
 from rgrl_jax.types import Discrete
 
-UNITS_OF: dict[str, tuple[str, ...]] = {
+TRAINABLE_UNITS: dict[str, tuple[str, ...]] = {
     "reinforce": ("bernoulli", "gaussian"),
     "map_prop": ("gaussian", "bernoulli"),
     "weight_max": ("bernoulli",),
@@ -23,170 +18,159 @@ UNITS_OF: dict[str, tuple[str, ...]] = {
     "ste": ("bernoulli",),
     "backprop": ("relu", "softplus"),
 }
-"""Rules, and the kinds of hidden units that each can teach."""
+"""Algorithms, and the kinds of hidden units that each can train."""
 
-WHY_NOT = {
-    "reinforce": "units that draw nothing have no eligibility of their own",
-    "map_prop": "it looks for the most likely activities, and these need a law",
-    "weight_max": "a unit's outgoing weights tell how much it matters only if it is on or off",
-    "weight_max_traces": "a unit's outgoing weights tell how much it matters only if it is on or off",
+_UNTRAINABLE_BECAUSE = {
+    "reinforce": "deterministic units have no eligibility of their own",
+    "map_prop": "it looks for the most likely activities, and deterministic units have no distribution",
+    "weight_max": "outgoing weights tell how much a unit matters only if it is on or off",
+    "weight_max_traces": "outgoing weights tell how much a unit matters only if it is on or off",
     "ste": "it replaces the missing slope of units that are on or off",
-    "backprop": "it needs a slope, so units may not draw",
+    "backprop": "it needs a slope, so units may not be stochastic",
 }
-"""Why a rule teaches no others."""
 
 
-class UnitTeamConfig(struct.PyTreeNode):
-    """Settings of one run. Floats are traced, so a grid of them is one ``vmap``; the rest is static.
+class UnitTeamConfig(Config):
+    """Settings of a run of unit teams.
 
     Settings with one entry per layer count hidden layers from the bottom and end with the output.
-
-    Attributes:
-      rule: what a hidden unit learns from: the reward of all (reinforce); the same, once hidden units have moved to
-        their likeliest place (map_prop); the change of the norm of its outgoing weights, without or with eligibility
-        traces (weight_max, weight_max_traces); the output's eligibility, passed down as if units were their means
-        (ste) or through units without chance (backprop).
-      env_id: a registered environment.
-      max_steps: steps after which an episode is cut off; None for the environment's own limit.
-      episodes: training episodes, or rows of them.
-      episodes_per_row: episodes played one after the other that make one row of the metrics, and count as one.
-      num_envs: environments played side by side; a change of the weights is the mean over them.
-      hidden: units of each hidden layer.
-      units: of the hidden layers of the actor.
-      temperature: of each layer of the actor, where it is Bernoulli or softmax.
-      actor_variance: of each layer of the actor, where it is Gaussian.
-      critic: what predicts returns: a softplus network that learns by backprop, a team of Gaussian units that learns
-        by MAP propagation, or nothing, so that rewards are learnt from as they are.
-      critic_variance: of each layer of a map_prop critic.
-      last_logit: whether a softmax has a logit for its last action, or a 0 in its place.
-      action_scale: what a continuous output is multiplied with before it becomes an action.
-      action_shift: what is then added, before the result is clipped to the range of the actions.
-      initial_bias: half-width of the uniform law of the first biases.
-      discount: of rewards to come, per step.
-      actor_trace: share of the actor's eligibilities that outlives a step, before discounting.
-      critic_trace: likewise of the critic's.
-      signal: learn from rewards, or from the right answer that the environment keeps.
-      reward_clip: greatest size of a reward in learning; 0 for any.
-      norm: exponent of the norm of outgoing weights.
-      delay: with weight_max_traces, every layer learns at once, from what the layer above did at the step before.
-      relaxation_steps: steps of Gaussian units down the energy.
-      relaxation_rate: their size, in units of each layer's variance.
-      sweeps: times that Bernoulli units are asked for their likelier value.
-      gate_guard: least distance of an output from its mean, in standard deviations, that a map_prop critic divides
-        by; without it float32 collapses.
-      optimizer: adam, or plain ascent.
-      adam_epsilon: of adam.
-      bias_correction_until: update from which adam no longer corrects its moments for their start at 0.
-      actor_rate: learning rate of each layer of the actor, at first.
-      actor_rate_end: and in the end.
-      critic_rate: learning rate of each layer of the critic, at first.
-      critic_rate_end: and in the end.
-      rate_steps: updates until then.
     """
 
-    rule: str = choice(*UNITS_OF)
-    env_id: str = word("CartPole-v1")
-    max_steps: int | None = integer(None, 1)
-    episodes: int = integer(1000, 1)
-    episodes_per_row: int = integer(1, 1)
-    num_envs: int = integer(1, 1)
-    hidden: tuple[int, ...] = integers((64, 32), 1)
-    units: str = choice("bernoulli", "gaussian", "relu", "softplus")
-    temperature: tuple[float, ...] = numbers((1.0, 1.0, 1.0), 1e-3, symbol="T")
-    actor_variance: tuple[float, ...] = numbers((0.03, 0.1, 0.1), 1e-6, symbol="σ²")
-    critic: str = choice("backprop", "map_prop", "none")
-    critic_variance: tuple[float, ...] = numbers((0.03, 0.1, 0.1), 1e-6, symbol="σ²")
-    last_logit: str = choice("zero", "learned")
-    action_scale: float = number(1.0, -1e6, 1e6)
-    action_shift: float = number(0.0, -1e6, 1e6)
-    initial_bias: float = number(1e-3)
-    discount: float = number(0.98, 0.0, 1.0, symbol="γ")
-    actor_trace: float = number(0.0, 0.0, 1.0, symbol="λ")
-    critic_trace: float = number(0.8, 0.0, 1.0, symbol="λ")
-    signal: str = choice("reward", "target")
-    reward_clip: float = number(0.0)
-    norm: float = constant(2.0, 1.0, 10.0)
-    delay: bool = flag(False)
-    relaxation_steps: int = integer(20)
-    relaxation_rate: float = number(0.5, 0.0, 1.0)
-    sweeps: int = integer(1)
-    gate_guard: float = number(0.1, 1e-6)
-    optimizer: str = choice("adam", "ascent")
-    adam_epsilon: float = number(1e-8, 1e-30)
-    bias_correction_until: float = number(1000.0)
-    actor_rate: tuple[float, ...] = numbers((0.02, 2e-4, 2e-5), symbol="α")
-    actor_rate_end: tuple[float, ...] = numbers((2e-4, 2e-6, 2e-7))
-    critic_rate: tuple[float, ...] = numbers((0.04, 4e-5, 4e-6), symbol="α")
-    critic_rate_end: tuple[float, ...] = numbers((0.004, 4e-5, 4e-6))
-    rate_steps: float = number(50_000.0, 1.0)
-
-    def __repr__(self) -> str:
-        return fields.show(self)
-
-    def _repr_html_(self) -> str:
-        return fields.show_html(self)
-
-    @property
-    def spec(self) -> EnvSpec:
-        """The environment as the agent sees it."""
-        return make_spec(self.env_id, self.max_steps)
+    episodes: int = integer(1000, "Training episodes, or rows of episodes_per_row of them.", low=1)
+    algorithm: str = choice(
+        *TRAINABLE_UNITS,
+        help="Learning signal of hidden units: the reward of all (reinforce), the same after hidden units moved to "
+        "their most likely activities (map_prop), the change of the norm of their outgoing weights, without or with "
+        "eligibility traces (weight_max, weight_max_traces), or the output's eligibility, passed down by the "
+        "straight-through estimator (ste) or through deterministic units (backprop).",
+    )
+    episodes_per_row: int = integer(
+        1, "Episodes that are trained one after the other for each row of the metrics, and count as one.", low=1
+    )
+    num_envs: int = integer(
+        1, "Environments played side by side; a change of the weights is the mean over them.", low=1
+    )
+    hidden: tuple[int, ...] = integers((64, 32), "Units in each hidden layer of actor and critic.", low=1)
+    units: str = choice("bernoulli", "gaussian", "relu", "softplus", help="Kind of the actor's hidden units.")
+    temperature: tuple[float, ...] = numbers(
+        (1.0, 1.0, 1.0), "Temperature of each layer of the actor that is Bernoulli or softmax.", low=1e-3, symbol="T"
+    )
+    actor_variance: tuple[float, ...] = numbers(
+        (0.03, 0.1, 0.1), "Variance of each layer of the actor that is Gaussian.", low=1e-6, symbol="σ²"
+    )
+    critic: str = choice(
+        "backprop",
+        "map_prop",
+        "none",
+        help="Critic that predicts returns: a softplus network trained by backpropagation, a team of Gaussian units "
+        "trained by MAP propagation, or none, so that rewards are learnt from as they are.",
+    )
+    critic_variance: tuple[float, ...] = numbers(
+        (0.03, 0.1, 0.1), "Variance of each layer of a map_prop critic.", low=1e-6, symbol="σ²"
+    )
+    last_logit: str = choice("zero", "learned", help="Logit of a softmax's last action: 0, or learned as the others.")
+    action_scale: float = number(1.0, "Factor that turns a continuous output into an action.", low=-1e6, high=1e6)
+    action_shift: float = number(
+        0.0, "Added to a scaled continuous output before it is clipped to the actions' range.", low=-1e6, high=1e6
+    )
+    initial_bias: float = number(1e-3, "Half-width of the uniform distribution of the initial biases.")
+    discount: float = number(0.98, "Discount of future rewards, per step.", high=1.0, symbol="γ")
+    actor_lambda: float = number(
+        0.0, "Decay of the actor's eligibility traces per step, besides the discount.", high=1.0, symbol="λ"
+    )
+    critic_lambda: float = number(
+        0.8, "Decay of the critic's eligibility traces per step, besides the discount.", high=1.0, symbol="λ"
+    )
+    learning_signal: str = choice(
+        "reward", "target", help="Learning from rewards, or from the right answer that the environment keeps."
+    )
+    reward_clip: float = number(0.0, "Largest size of a reward in learning; 0 for no limit.")
+    norm_exponent: float = number(
+        2.0, "Exponent of the norm of outgoing weights, with weight_max.", low=1.0, high=10.0, static=True, symbol="p"
+    )
+    delayed_unit_rewards: bool = flag(
+        False, "With weight_max_traces, hidden layers learn from the rewards that the step before gave their units."
+    )
+    map_steps: int = integer(20, "Gradient steps of Gaussian units to their most likely activities, with map_prop.")
+    map_step_size: float = number(0.5, "Size of these steps, in units of each layer's variance.", high=1.0)
+    icm_sweeps: int = integer(
+        1, "Times that every Bernoulli unit is set to its likelier value, with map_prop (iterated conditional modes)."
+    )
+    residual_floor: float = number(
+        0.1,
+        "Least distance of an output from its mean, in standard deviations, that a map_prop critic divides by; with 0 "
+        "runs would collapse in float32.",
+        low=1e-6,
+    )
+    optimizer: str = choice("adam", "sgd", help="Optimizer of both networks.")
+    adam_eps: float = number(1e-8, "Epsilon of Adam.", low=1e-30)
+    bias_correction_until: float = number(
+        1000.0, "Update from which Adam no longer corrects its moments for their start at 0."
+    )
+    actor_lr: tuple[float, ...] = numbers(
+        (0.02, 2e-4, 2e-5), "Learning rate of each layer of the actor at the first update.", symbol="α"
+    )
+    actor_lr_end: tuple[float, ...] = numbers(
+        (2e-4, 2e-6, 2e-7), "Learning rate of each layer of the actor after lr_decay_steps."
+    )
+    critic_lr: tuple[float, ...] = numbers(
+        (0.04, 4e-5, 4e-6), "Learning rate of each layer of the critic at the first update.", symbol="α"
+    )
+    critic_lr_end: tuple[float, ...] = numbers(
+        (0.004, 4e-5, 4e-6), "Learning rate of each layer of the critic after lr_decay_steps."
+    )
+    lr_decay_steps: float = number(
+        50_000.0, "Updates over which learning rates change linearly to their last values.", low=1.0
+    )
 
     def validate(self) -> None:
-        """Checks every field and how they fit together; nothing compiles before this.
+        """Checks every field and how they fit together.
 
         Raises:
           ValueError: one sentence with the field, its value and what is allowed.
         """
-        fields.check_fields(self)
+        super().validate()
         self._check_layers()
-        self._check_rule()
-        self._check_signal()
-        if self.spec.host is not None and self.episodes_per_row > 1:
-            raise ValueError(f"episodes_per_row = {self.episodes_per_row} must be 1: {self.env_id} lives on the host")
+        self._check_algorithm()
+        if self.learning_signal == "target":
+            self._check_target()
 
     def _check_layers(self) -> None:
         layers = len(self.hidden) + 1
         names = ("temperature", "actor_variance", "critic_variance")
-        rates = ("actor_rate", "actor_rate_end", "critic_rate", "critic_rate_end")
-        for name in names + rates:
+        for name in (*names, "actor_lr", "actor_lr_end", "critic_lr", "critic_lr_end"):
             entries = getattr(self, name)
             if len(entries) != layers:
                 raise ValueError(
                     f"{name} = {entries} must have {layers} entries: {len(self.hidden)} hidden layers and the output"
                 )
 
-    def _check_rule(self) -> None:
-        allowed = UNITS_OF[self.rule]
-        if self.units not in allowed:
+    def _check_algorithm(self) -> None:
+        trainable = TRAINABLE_UNITS[self.algorithm]
+        if self.units not in trainable:
             raise ValueError(
-                f"units = {self.units!r} cannot learn by rule = {self.rule!r}: {WHY_NOT[self.rule]}; units can be "
-                f"{' or '.join(allowed)}"
+                f"units = {self.units!r} cannot be trained by algorithm = {self.algorithm!r}: "
+                f"{_UNTRAINABLE_BECAUSE[self.algorithm]}; units can be {' or '.join(trainable)}"
             )
-        traced = fields.is_traced(self.actor_trace)
-        if self.rule == "weight_max" and not traced and np.any(self.actor_trace):
+        traced = fields.is_traced(self.actor_lambda)
+        if self.algorithm == "weight_max" and not traced and np.any(self.actor_lambda):
             raise ValueError(
-                f"actor_trace = {self.actor_trace} needs rule = 'weight_max_traces': weight_max is the one without"
+                f"actor_lambda = {self.actor_lambda} needs algorithm = 'weight_max_traces': weight_max has no traces"
             )
-        if self.delay and self.rule != "weight_max_traces":
-            raise ValueError(f"delay = True needs rule = 'weight_max_traces', not {self.rule!r}")
+        if self.delayed_unit_rewards and self.algorithm != "weight_max_traces":
+            raise ValueError(
+                f"delayed_unit_rewards = True needs algorithm = 'weight_max_traces', not {self.algorithm!r}"
+            )
 
-    def _check_signal(self) -> None:
-        if self.signal == "reward":
-            return
+    def _check_target(self) -> None:
         spec = self.spec
-        fits = self.rule == "map_prop" and self.critic == "none" and not isinstance(spec.action, Discrete)
-        if not fits:
+        if self.algorithm != "map_prop" or self.critic != "none" or isinstance(spec.action, Discrete):
             raise ValueError(
-                "signal = 'target' needs rule = 'map_prop', critic = 'none' and an environment of continuous actions"
+                "learning_signal = 'target' needs algorithm = 'map_prop', critic = 'none' and an environment of "
+                "continuous actions"
             )
         known = spec.host is None and hasattr(jax.eval_shape(spec.reset, jax.random.key(0))[1], "target")
         if not known or spec.max_steps != 1:
-            raise ValueError(f"signal = 'target' needs an environment of one step that keeps one, not {self.env_id}")
-
-    def axes(self, *names: str) -> UnitTeamConfig:
-        """``in_axes`` for a ``vmap`` over the named floats, ``config.axes("discount")``."""
-        return fields.axes(self, names)
-
-    def describe(self) -> Any:
-        """What a run will cost, before anything compiles; see `rgrl_jax.algos.base.Cost`."""
-        return get_algorithm(self).describe(self)
+            raise ValueError(
+                f"learning_signal = 'target' needs an environment of one step that keeps one, not {self.env_id}"
+            )

@@ -1,131 +1,130 @@
-"""Networks of such units: drawing weights, passing an input upwards, and the energy of what was drawn.
+"""Networks of units: initial weights, forward passes, energies and eligibilities.
 
-A layer of ``n_out`` units on ``n_in`` inputs has one array of weights ``[n_in + 1, n_out]``, whose last row are the
-biases. Everything is unbatched.
+Layer ``l`` has ``n_l`` activities and weights ``[n_{l-1} + 1, n_l]``, see `rgrl_jax.mlp`. Everything is unbatched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax.algos.unit_teams.units import UNITS
+from rgrl_jax import mlp
+from rgrl_jax.algos.unit_teams.units import Unit
+from rgrl_jax.mlp import Weights
 from rgrl_jax.types import Array, Key, Scalar
 
-Weights = tuple[Array, ...]
-"""``[n_0 + 1, n_1], ..., [n_{L-1} + 1, n_L]``."""
 
-
-class Design(NamedTuple):
-    """What a network is made of, layer by layer from the bottom.
+class NetworkSpec(NamedTuple):
+    """Sizes and units of a network, layer by layer from the bottom.
 
     Attributes:
-      kinds: names in `UNITS`.
-      spreads: temperature or variance of each layer.
+      sizes: ``n_0, ..., n_L``, of the input and of every layer.
+      units: kind of units of each layer.
+      dispersions: temperature or variance of each layer, see `units`.
     """
 
-    kinds: tuple[str, ...]
-    spreads: tuple[Scalar, ...]
+    sizes: tuple[int, ...]
+    units: tuple[Unit, ...]
+    dispersions: tuple[Scalar, ...]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Shapes ``(n_in + 1, n_out)`` of the weights; an implicit activity has none."""
+        layers = zip(pairwise(self.sizes), self.units, strict=True)
+        return [(n_in + 1, n_out - unit.implicit) for (n_in, n_out), unit in layers]
+
+    @property
+    def num_draws(self) -> int:
+        """Random numbers ``M`` that a forward pass needs."""
+        return sum(n for n, unit in zip(self.sizes[1:], self.units, strict=True) if unit.stochastic)
 
 
-class Pass(NamedTuple):
-    """What a network did with an input.
+class ForwardPass(NamedTuple):
+    """Activities and pre-activations of a network at one input.
 
     Attributes:
       h: input and activities ``[n_0], ..., [n_L]``.
-      z: pre-activations ``[n_1], ..., [n_L]``, of the same activities.
+      z: pre-activations ``[n_1], ..., [n_L]``, always those that follow from ``h``.
     """
 
     h: tuple[Array, ...]
     z: tuple[Array, ...]
 
 
-def init_weights(key: Key, sizes: Sequence[int], bias: float, *, zero_class: bool = False) -> Weights:
+def init_weights(key: Key, spec: NetworkSpec, bias: Scalar) -> Weights:
     """Draws weights uniformly within ``sqrt(6 / (n_in + n_out))`` (Glorot and Bengio, 2010).
+
+    An implicit activity counts in ``n_out``.
 
     Args:
       key: consumed.
-      sizes: of input and layers ``n_0, ..., n_L``.
-      bias: half-width of the uniform law of the biases.
-      zero_class: the last class of the output has no weights of its own; the law of the others stays the same.
+      spec: the network.
+      bias: half-width of the uniform distribution of the biases.
     """
     weights = []
-    for i, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, ((n_in, n_out), shape) in enumerate(zip(pairwise(spec.sizes), spec.shapes, strict=True)):
         limit = (6.0 / (n_in + n_out)) ** 0.5
-        columns = n_out - (zero_class and i == len(sizes) - 2)
-        draw = jax.random.uniform(jax.random.fold_in(key, i), (n_in + 1, columns), minval=-1.0, maxval=1.0)
+        draw = jax.random.uniform(jax.random.fold_in(key, i), shape, minval=-1.0, maxval=1.0)
         weights.append(draw * jnp.where(jnp.arange(n_in + 1) < n_in, limit, bias)[:, None])
     return tuple(weights)
 
 
-def drive(weights: Array, h: Array) -> Array:
-    """Pre-activations ``[n_out]`` of a layer on activities ``[n_in]``."""
-    return h @ weights[:-1] + weights[-1]
-
-
-def num_draws(weights: Weights, design: Design) -> int:
-    """Random numbers ``M`` that a pass needs."""
-    return sum(UNITS[kind].draws(w.shape[1]) for w, kind in zip(weights, design.kinds, strict=True))
-
-
 def draw_uniform(key: Key, shape: tuple[int, ...]) -> Array:
-    """Uniform numbers within 0..1, both excluded."""
+    """Draws uniform numbers within 0..1, both excluded, of any shape."""
     return jax.random.uniform(key, shape, minval=2.0**-24)
 
 
-def forward(u: Array, weights: Weights, design: Design, x: Array) -> Pass:
+def forward(u: Array, weights: Weights, spec: NetworkSpec, x: Array) -> ForwardPass:
     """Draws all activities from the bottom up.
 
     Args:
-      u: all chance there is in it: numbers ``[M]`` as of `draw_uniform`, see `num_draws`.
+      u: random numbers ``[spec.num_draws]`` as of `draw_uniform`; given them, nothing else is random.
       weights: of the network.
-      design: of the network.
+      spec: the network.
       x: input ``[n_0]``.
     """
     h, z, used = [x], [], 0
-    for w, kind, spread in zip(weights, *design, strict=True):
-        count = UNITS[kind].draws(w.shape[1])
-        z.append(drive(w, h[-1]))
-        h.append(UNITS[kind].draw(u[used : used + count], z[-1], spread))
+    for w, n, unit, dispersion in zip(weights, spec.sizes[1:], spec.units, spec.dispersions, strict=True):
+        count = n if unit.stochastic else 0
+        z.append(mlp.affine(w, h[-1]))
+        h.append(unit.draw(u[used : used + count], z[-1], dispersion))
         used += count
-    return Pass(tuple(h), tuple(z))
+    return ForwardPass(tuple(h), tuple(z))
 
 
-def refreshed(weights: Weights, h: tuple[Array, ...]) -> Pass:
-    """The pass that has these activities; its pre-activations follow from them."""
-    return Pass(h, tuple(drive(w, below) for w, below in zip(weights, h, strict=False)))
+def make_pass(weights: Weights, h: tuple[Array, ...]) -> ForwardPass:
+    """Makes the forward pass with activities ``[n_0], ..., [n_L]``; its pre-activations follow from them."""
+    return ForwardPass(h, tuple(mlp.affine(w, below) for w, below in zip(weights, h, strict=False)))
 
 
-def output_mean(design: Design, now: Pass) -> Array:
-    """Mean ``[n_L]`` of the output, given the activities below it."""
-    return UNITS[design.kinds[-1]].mean(now.z[-1], design.spreads[-1])
+def output_mean(spec: NetworkSpec, passed: ForwardPass) -> Array:
+    """Returns the mean ``[n_L]`` of the output, given the activities below it."""
+    return spec.units[-1].mean(passed.z[-1], spec.dispersions[-1])
 
 
-def energy(weights: Weights, design: Design, h: tuple[Array, ...]) -> Array:
-    """``E = -sum_l log pi_l(h^{l-1}, h^l)``, scalar (Chung and Barto, the review of both methods)."""
-    now = refreshed(weights, h)
-    layers = zip(now.h[1:], now.z, *design, strict=True)
-    return -jnp.stack([UNITS[kind].log_prob(h, z, spread) for h, z, kind, spread in layers]).sum()
+def energy(weights: Weights, spec: NetworkSpec, h: tuple[Array, ...]) -> Array:
+    """Computes ``E = -sum_l log pi_l(h^{l-1}, h^l)``, scalar (Chung and Barto), at ``[n_0], ..., [n_L]``."""
+    layers = zip(h[1:], make_pass(weights, h).z, spec.units, spec.dispersions, strict=True)
+    return -jnp.stack([unit.log_prob(own, z, dispersion) for own, z, unit, dispersion in layers]).sum()
 
 
-def eligibilities(design: Design, now: Pass) -> tuple[Array, ...]:
-    """What every unit may learn from its own draw ``[n_1], ..., [n_L]``: gradients of ``log pi_l`` by ``z^l``."""
-    layers = zip(now.h[1:], now.z, *design, strict=True)
-    return tuple(UNITS[kind].eligibility(h, z, spread) for h, z, kind, spread in layers)
+def eligibilities(spec: NetworkSpec, passed: ForwardPass) -> tuple[Array, ...]:
+    """Computes the gradients ``[n_1], ..., [n_L]`` of each layer's own ``log pi_l`` by its pre-activations."""
+    layers = zip(passed.h[1:], passed.z, spec.units, spec.dispersions, strict=True)
+    return tuple(unit.eligibility(h, z, dispersion) for h, z, unit, dispersion in layers)
 
 
-def backpropagated(weights: Weights, design: Design, now: Pass) -> tuple[Array, ...]:
-    """The output's eligibility, passed down ``[n_1], ..., [n_L]``: ``e^l = f'(z^l) (W^{l+1} e^{l+1})``.
+def backpropagate(weights: Weights, spec: NetworkSpec, passed: ForwardPass) -> tuple[Array, ...]:
+    """Passes the output's eligibility down, ``e^l = f'(z^l) (W^{l+1} e^{l+1})``: ``[n_1], ..., [n_L]``.
 
-    Through deterministic units this is the gradient; through Bernoulli units it is straight-through, with the slope
-    of their mean.
+    Through deterministic units this is the gradient. Through Bernoulli units it is the straight-through estimator,
+    with the slope of their mean.
     """
-    top = len(weights) - 1
-    e = [UNITS[design.kinds[top]].eligibility(now.h[-1], now.z[-1], design.spreads[top])]
-    for i in range(top - 1, -1, -1):
-        slope = UNITS[design.kinds[i]].slope(now.z[i], design.spreads[i])
+    e = [spec.units[-1].eligibility(passed.h[-1], passed.z[-1], spec.dispersions[-1])]
+    for i in range(len(weights) - 2, -1, -1):
+        slope = spec.units[i].slope(passed.z[i], spec.dispersions[i])
         e.insert(0, slope * (weights[i + 1][:-1] @ e[0]))
     return tuple(e)

@@ -1,109 +1,112 @@
-"""Settings of the published experiments, and of what beats them: data.
+"""Settings of the published experiments, and better ones.
 
-``paper`` are the settings of the two reference repositories, behind the numbers in their tables. Nothing was
-published for REINFORCE and the two kinds of backpropagation: ``borrowed`` are weight maximisation's with traces, and
-for REINFORCE on CartPole ten times its rates; on Acrobot they are too fast for plain backpropagation. ``tuned`` is
-what works best so far; where nothing better is known it is the same as ``paper`` or ``borrowed``.
+``paper``: settings of the two reference repositories, behind the numbers in their tables. ``borrowed``: for REINFORCE
+and the two kinds of backpropagation, of which nothing was published, those of weight maximization with traces; for
+REINFORCE on CartPole with ten times its learning rates. ``tuned``: the best ones known; the same as ``paper`` or
+``borrowed`` where nothing better is known.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from rgrl_jax.algos.base import Presets
+
 Settings = dict[str, Any]
+Table = dict[str, Settings]
 
 _ACTOR_CRITIC: Settings = {"discount": 0.98, "critic": "backprop", "last_logit": "zero", "initial_bias": 1e-3}
 _MAP: Settings = {
-    "rule": "map_prop",
+    "algorithm": "map_prop",
     "units": "gaussian",
     "critic": "map_prop",
     "last_logit": "learned",
     "initial_bias": 0.0,
-    "adam_epsilon": 1e-9,
-    "actor_trace": 0.95,
-    "critic_trace": 0.95,
+    "adam_eps": 1e-9,
+    "actor_lambda": 0.95,
+    "critic_lambda": 0.95,
     "temperature": (1.0, 1.0, 2.0),
     "actor_variance": (0.03, 0.1, 0.1),
     "critic_variance": (0.03, 0.1, 0.1),
-    "actor_rate": (1e-2, 1e-5, 1e-6),
-    "actor_rate_end": (1e-3, 1e-6, 1e-8),
-    "critic_rate": (2e-2, 2e-5, 2e-6),
-    "critic_rate_end": (2e-3, 2e-6, 2e-7),
-    "rate_steps": 50_000.0,
+    "actor_lr": (1e-2, 1e-5, 1e-6),
+    "actor_lr_end": (1e-3, 1e-6, 1e-8),
+    "critic_lr": (2e-2, 2e-5, 2e-6),
+    "critic_lr_end": (2e-3, 2e-6, 2e-7),
+    "lr_decay_steps": 50_000.0,
 }
 
-BASES: dict[str, Settings] = {
-    "reinforce": _ACTOR_CRITIC | {"rule": "reinforce", "actor_trace": 0.8},
+_BASES: Table = {
+    "reinforce": _ACTOR_CRITIC | {"algorithm": "reinforce", "actor_lambda": 0.8},
     "map_prop": _MAP,
-    "weight_max": _ACTOR_CRITIC | {"rule": "weight_max"},
-    "weight_max_traces": _ACTOR_CRITIC | {"rule": "weight_max_traces", "actor_trace": 0.8},
-    "ste": _ACTOR_CRITIC | {"rule": "ste", "actor_trace": 0.8},
-    "backprop": _ACTOR_CRITIC | {"rule": "backprop", "units": "relu", "actor_trace": 0.8},
+    "weight_max": _ACTOR_CRITIC | {"algorithm": "weight_max"},
+    "weight_max_traces": _ACTOR_CRITIC | {"algorithm": "weight_max_traces", "actor_lambda": 0.8},
+    "ste": _ACTOR_CRITIC | {"algorithm": "ste", "actor_lambda": 0.8},
+    "backprop": _ACTOR_CRITIC | {"algorithm": "backprop", "units": "relu", "actor_lambda": 0.8},
 }
-"""What an environment without settings of its own gets; each is that of CartPole."""
+"""Settings of every environment, which are the published ones of CartPole."""
 
 
 def _constant(actor: tuple[float, ...], critic: tuple[float, ...] | None = None) -> Settings:
-    """Rates that stay."""
-    rates: Settings = {"actor_rate": actor, "actor_rate_end": actor, "rate_steps": 1.0}
-    return rates | ({} if critic is None else {"critic_rate": critic, "critic_rate_end": critic})
+    """Makes learning rates that do not change."""
+    rates: Settings = {"actor_lr": actor, "actor_lr_end": actor, "lr_decay_steps": 1.0}
+    return rates | ({} if critic is None else {"critic_lr": critic, "critic_lr_end": critic})
 
 
 _CARTPOLE: Settings = {
     "episodes": 1000,
-    "actor_rate": (0.02, 2e-4, 2e-5),
-    "actor_rate_end": (2e-4, 2e-6, 2e-7),
-    "critic_rate": (0.04, 4e-5, 4e-6),
-    "critic_rate_end": (0.004, 4e-5, 4e-6),
-    "critic_trace": 0.8,
-    "rate_steps": 50_000.0,
+    "actor_lr": (0.02, 2e-4, 2e-5),
+    "actor_lr_end": (2e-4, 2e-6, 2e-7),
+    "critic_lr": (0.04, 4e-5, 4e-6),
+    "critic_lr_end": (0.004, 4e-5, 4e-6),
+    "critic_lambda": 0.8,
+    "lr_decay_steps": 50_000.0,
 }
 _ACROBOT: Settings = {
     "episodes": 1000,
-    "actor_rate": (0.1, 1e-3, 1e-4),
-    "actor_rate_end": (0.01, 1e-4, 1e-5),
-    "critic_rate": (0.01, 1e-5, 1e-6),
-    "critic_rate_end": (0.01, 1e-5, 1e-6),
-    "critic_trace": 0.8,
-    "rate_steps": 1_000_000.0,
+    "actor_lr": (0.1, 1e-3, 1e-4),
+    "actor_lr_end": (0.01, 1e-4, 1e-5),
+    "critic_lr": (0.01, 1e-5, 1e-6),
+    "critic_lr_end": (0.01, 1e-5, 1e-6),
+    "critic_lambda": 0.8,
+    "lr_decay_steps": 1_000_000.0,
 }
 _LANDER: Settings = _constant((0.08, 8e-4, 8e-5), (0.02, 2e-5, 2e-6)) | {
     "episodes": 3000,
     "temperature": (1.0, 1.0, 2.0),
-    "critic_trace": 0.9,
+    "critic_lambda": 0.9,
 }
-# One Bernoulli output in the reference; a softmax of two actions whose last logit is 0 has the same law. A row of the
-# metrics is 1000 answers.
+# The reference code has one Bernoulli output; a softmax of two actions of which the last has the logit 0 is the same
+# distribution. A row of the metrics is 1000 answers.
 _MULTIPLEXER: Settings = _constant((0.01, 1e-3, 1e-4)) | {"critic": "none", "episodes": 800, "episodes_per_row": 1000}
 
 _MAP_CAR: Settings = _constant((4e-3, 4e-6, 4e-8), (1e-2, 1e-5, 1e-6)) | {
     "episodes": 500,
-    "actor_trace": 0.97,
-    "critic_trace": 0.97,
+    "actor_lambda": 0.97,
+    "critic_lambda": 0.97,
     "actor_variance": (0.03, 0.1, 0.5),
     "critic_variance": (0.003, 0.01, 0.05),
     "reward_clip": 5.0,
-    # As coded: the first policy pushes to the right with all its force, which looks like a slip of a sign.
+    # As in the reference code: the first policy pushes to the right with full force, which looks like a wrong sign.
     "action_scale": 2.0,
     "action_shift": 1.0,
 }
-_SUPERVISED: Settings = {"critic": "none", "actor_trace": 0.0, "num_envs": 128, "temperature": (1.0, 1.0, 1.0)}
+_SUPERVISED: Settings = {"critic": "none", "actor_lambda": 0.0, "num_envs": 128, "temperature": (1.0, 1.0, 1.0)}
 
-_MAP_PAPER: dict[str, Settings] = {
+_MAP_PAPER: Table = {
     "CartPole-v1": {"episodes": 1000},
     "Acrobot-v1": {
         "episodes": 500,
-        "actor_trace": 0.97,
-        "critic_trace": 0.97,
+        "actor_lambda": 0.97,
+        "critic_lambda": 0.97,
         "temperature": (1.0, 1.0, 4.0),
         "critic_variance": (0.06, 0.2, 0.2),
-        "rate_steps": 100_000.0,
+        "lr_decay_steps": 100_000.0,
     },
     "gymnasium:LunarLander-v3": _constant((4e-3, 4e-6, 4e-8), (1e-2, 1e-5, 1e-7))
     | {
         "episodes": 2500,
-        "actor_trace": 0.97,
-        "critic_trace": 0.97,
+        "actor_lambda": 0.97,
+        "critic_lambda": 0.97,
         "temperature": (1.0, 1.0, 8.0),
         "actor_variance": (0.06, 0.2, 0.2),
         "critic_variance": (0.003, 0.01, 0.01),
@@ -117,121 +120,130 @@ _MAP_PAPER: dict[str, Settings] = {
     # 7,800 batches, in rows of 78.
     "ScalarRegression": _constant((0.06, 6e-5, 6e-6))
     | _SUPERVISED
-    | {"signal": "target", "actor_variance": (0.0075, 0.025, 0.025), "episodes": 100, "episodes_per_row": 78},
+    | {
+        "learning_signal": "target",
+        "actor_variance": (0.0075, 0.025, 0.025),
+        "episodes": 100,
+        "episodes_per_row": 78,
+    },
 }
 
-_TRACES_PAPER: dict[str, Settings] = {
+_TRACES_PAPER: Table = {
     "CartPole-v1": _CARTPOLE,
     "Acrobot-v1": _ACROBOT,
-    "gymnasium:LunarLander-v3": _LANDER | {"actor_trace": 0.9},
+    "gymnasium:LunarLander-v3": _LANDER | {"actor_lambda": 0.9},
 }
 
-_TEN_TIMES: Settings = {"actor_rate": (0.2, 2e-3, 2e-4), "actor_rate_end": (2e-3, 2e-5, 2e-6)}
+_TEN_TIMES: Settings = {"actor_lr": (0.2, 2e-3, 2e-4), "actor_lr_end": (2e-3, 2e-5, 2e-6)}
 
-_MAX_PAPER: dict[str, Settings] = {
+_MAX_PAPER: Table = {
     "CartPole-v1": _CARTPOLE,
     "Acrobot-v1": _ACROBOT,
     "gymnasium:LunarLander-v3": _LANDER,
     "Multiplexer-4": _MULTIPLEXER,
 }
-_UNPUBLISHED: dict[str, Settings] = _TRACES_PAPER | {"Multiplexer-4": _MULTIPLEXER | {"actor_trace": 0.0}}
-_REINFORCE: dict[str, Settings] = _UNPUBLISHED | {"CartPole-v1": _CARTPOLE | _TEN_TIMES}
+_UNPUBLISHED: Table = _TRACES_PAPER | {"Multiplexer-4": _MULTIPLEXER | {"actor_lambda": 0.0}}
+_REINFORCE: Table = _UNPUBLISHED | {"CartPole-v1": _CARTPOLE | _TEN_TIMES}
 
-# Found on seeds >= 1000, as what follows. On Acrobot a faster output, and rates that fall earlier; on CartPole
-# nothing better was found without traces, and with them what looks further ahead learns faster, less steady later on.
+# Found on seeds >= 1000, as all below. On Acrobot a faster output, and learning rates that fall earlier. On CartPole
+# nothing better was found without traces; with them, larger discounts learn faster, but less steadily later on.
 _MAX_ACROBOT: Settings = {
     "episodes": 1000,
-    "critic_trace": 0.75,
+    "critic_lambda": 0.75,
     "temperature": (1.3, 1.0, 0.85),
-    "actor_rate": (0.067, 1e-3, 1e-3),
-    "actor_rate_end": (2e-3, 3e-5, 3e-5),
-    "critic_rate": (0.01, 6.5e-5, 1.6e-6),
-    "critic_rate_end": (5e-3, 3.3e-5, 8e-7),
-    "rate_steps": 200_000.0,
+    "actor_lr": (0.067, 1e-3, 1e-3),
+    "actor_lr_end": (2e-3, 3e-5, 3e-5),
+    "critic_lr": (0.01, 6.5e-5, 1.6e-6),
+    "critic_lr_end": (5e-3, 3.3e-5, 8e-7),
+    "lr_decay_steps": 200_000.0,
     "bias_correction_until": 1e9,
 }
-_MAX_TUNED: dict[str, Settings] = {"Acrobot-v1": _MAX_ACROBOT}
-_TRACES_TUNED: dict[str, Settings] = {
+_MAX_TUNED: Table = {"Acrobot-v1": _MAX_ACROBOT}
+_TRACES_TUNED: Table = {
     "CartPole-v1": _CARTPOLE
     | {
         "discount": 0.99,
-        "actor_trace": 0.7,
-        "critic_trace": 0.85,
-        "actor_rate": (0.06, 3e-4, 3e-5),
-        "actor_rate_end": (1.2e-3, 6e-6, 6e-7),
+        "actor_lambda": 0.7,
+        "critic_lambda": 0.85,
+        "actor_lr": (0.06, 3e-4, 3e-5),
+        "actor_lr_end": (1.2e-3, 6e-6, 6e-7),
     },
     "Acrobot-v1": _MAX_ACROBOT
     | {
         "discount": 0.988,
-        "actor_trace": 0.4,
-        "actor_rate": (0.15, 2e-3, 3e-4),
-        "actor_rate_end": (4e-3, 6e-5, 9e-6),
+        "actor_lambda": 0.4,
+        "actor_lr": (0.15, 2e-3, 3e-4),
+        "actor_lr_end": (4e-3, 6e-5, 9e-6),
     },
 }
 # Colder units, and an output that learns faster.
-_REINFORCE_TUNED: dict[str, Settings] = {
+_REINFORCE_TUNED: Table = {
     "CartPole-v1": {
         "episodes": 1000,
         "discount": 0.977,
-        "actor_trace": 0.5,
-        "critic_trace": 0.73,
+        "actor_lambda": 0.5,
+        "critic_lambda": 0.73,
         "temperature": (0.5, 0.5, 0.6),
-        "actor_rate": (0.19, 6.4e-4, 3.4e-3),
-        "actor_rate_end": (9.6e-3, 3.1e-5, 1.7e-4),
-        "critic_rate": (0.037, 3.3e-5, 2e-6),
-        "critic_rate_end": (2.9e-3, 2.6e-6, 1.6e-7),
-        "rate_steps": 80_000.0,
+        "actor_lr": (0.19, 6.4e-4, 3.4e-3),
+        "actor_lr_end": (9.6e-3, 3.1e-5, 1.7e-4),
+        "critic_lr": (0.037, 3.3e-5, 2e-6),
+        "critic_lr_end": (2.9e-3, 2.6e-6, 1.6e-7),
+        "lr_decay_steps": 80_000.0,
     },
     "Acrobot-v1": {
         "episodes": 1000,
         "discount": 0.99,
-        "actor_trace": 0.75,
-        "critic_trace": 0.94,
+        "actor_lambda": 0.75,
+        "critic_lambda": 0.94,
         "temperature": (0.5, 0.5, 0.6),
-        "actor_rate": (0.13, 1.5e-3, 3.4e-3),
-        "actor_rate_end": (4.7e-3, 5.4e-5, 1.2e-4),
-        "critic_rate": (0.034, 1e-5, 3.2e-5),
-        "critic_rate_end": (0.019, 5.7e-6, 1.8e-5),
-        "rate_steps": 75_000.0,
+        "actor_lr": (0.13, 1.5e-3, 3.4e-3),
+        "actor_lr_end": (4.7e-3, 5.4e-5, 1.2e-4),
+        "critic_lr": (0.034, 1e-5, 3.2e-5),
+        "critic_lr_end": (0.019, 5.7e-6, 1.8e-5),
+        "lr_decay_steps": 75_000.0,
     },
 }
-# Faster everywhere, above all at the critic's output; quieter units in the actor and noisier ones in the critic.
-_MAP_TUNED: dict[str, Settings] = {
+# Higher learning rates, above all of the critic's output; less noise in the actor and more in the critic.
+_MAP_TUNED: Table = {
     "Acrobot-v1": {
         "episodes": 500,
         "discount": 0.993,
-        "actor_trace": 0.68,
-        "critic_trace": 0.97,
+        "actor_lambda": 0.68,
+        "critic_lambda": 0.97,
         "temperature": (1.0, 1.0, 2.2),
         "actor_variance": (0.0124, 0.041, 0.041),
         "critic_variance": (0.112, 0.37, 0.37),
-        "actor_rate": (0.013, 1.8e-5, 8.5e-6),
-        "actor_rate_end": (2.5e-3, 3.5e-6, 1.7e-6),
-        "critic_rate": (0.052, 8.9e-5, 1.4e-4),
-        "critic_rate_end": (0.022, 3.7e-5, 5.6e-5),
-        "rate_steps": 150_000.0,
+        "actor_lr": (0.013, 1.8e-5, 8.5e-6),
+        "actor_lr_end": (2.5e-3, 3.5e-6, 1.7e-6),
+        "critic_lr": (0.052, 8.9e-5, 1.4e-4),
+        "critic_lr_end": (0.022, 3.7e-5, 5.6e-5),
+        "lr_decay_steps": 150_000.0,
         "bias_correction_until": 1e9,
     },
 }
 
 
 def _slower(settings: Settings, actor: float, critic: float) -> Settings:
-    """With rates multiplied by a factor each."""
-    changed = {"actor_rate": actor, "actor_rate_end": actor, "critic_rate": critic, "critic_rate_end": critic}
+    """Multiplies the learning rates of actor and critic by a factor each."""
+    changed = {"actor_lr": actor, "actor_lr_end": actor, "critic_lr": critic, "critic_lr_end": critic}
     return settings | {name: tuple(factor * x for x in settings[name]) for name, factor in changed.items()}
 
 
-_BACKPROP_TUNED: dict[str, Settings] = {
+_BACKPROP_TUNED: Table = {
     "CartPole-v1": _slower(_UNPUBLISHED["CartPole-v1"], 0.3, 1.0),
     "Acrobot-v1": _slower(_UNPUBLISHED["Acrobot-v1"], 0.03, 0.3),
 }
 
-PRESETS: dict[str, dict[str, dict[str, Settings]]] = {
-    "reinforce": {"paper": {}, "borrowed": _REINFORCE, "tuned": _REINFORCE | _REINFORCE_TUNED},
+_TABLES: dict[str, dict[str, Table]] = {
+    "reinforce": {"borrowed": _REINFORCE, "tuned": _REINFORCE | _REINFORCE_TUNED},
     "map_prop": {"paper": _MAP_PAPER, "tuned": _MAP_PAPER | _MAP_TUNED},
     "weight_max": {"paper": _MAX_PAPER, "tuned": _MAX_PAPER | _MAX_TUNED},
     "weight_max_traces": {"paper": _TRACES_PAPER, "tuned": _TRACES_PAPER | _TRACES_TUNED},
-    "ste": {"paper": {}, "borrowed": _UNPUBLISHED, "tuned": _UNPUBLISHED},
-    "backprop": {"paper": {}, "borrowed": _UNPUBLISHED, "tuned": _UNPUBLISHED | _BACKPROP_TUNED},
+    "ste": {"borrowed": _UNPUBLISHED, "tuned": _UNPUBLISHED},
+    "backprop": {"borrowed": _UNPUBLISHED, "tuned": _UNPUBLISHED | _BACKPROP_TUNED},
 }
-"""By rule, by preset, by environment: what changes in the rule's `BASES`."""
+PRESETS: dict[str, Presets] = {
+    algorithm: {"paper": {}} | {name: {"*": _BASES[algorithm]} | table for name, table in tables.items()}
+    for algorithm, tables in _TABLES.items()
+}
+"""Presets of each algorithm."""

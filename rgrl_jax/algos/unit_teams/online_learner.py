@@ -1,0 +1,215 @@
+"""Learning within an episode: an update at every step, and eligibility traces of the decisions so far."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from rgrl_jax.algos.unit_teams.build import AgentSpec
+from rgrl_jax.algos.unit_teams.config import UnitTeamConfig
+from rgrl_jax.algos.unit_teams.map_propagation import (
+    divide_by_residual,
+    iterated_conditional_modes,
+    map_gradient_steps,
+)
+from rgrl_jax.algos.unit_teams.network import (
+    ForwardPass,
+    NetworkSpec,
+    backpropagate,
+    eligibilities,
+    output_mean,
+)
+from rgrl_jax.algos.unit_teams.weight_updates import (
+    TrainedNetwork,
+    update_by_signal,
+    update_by_weight_maximization,
+    weight_gradient,
+)
+from rgrl_jax.mlp import Weights
+from rgrl_jax.types import Array, Episode, Scalar
+
+
+class OnlineLearner(struct.PyTreeNode):
+    """Carry of the policy of a training episode, in which the networks learn.
+
+    Attributes:
+      actor: the network as it is now.
+      critic: the network as it is now, or None.
+      updates: weight updates so far, scalar int32.
+      actor_traces: eligibility traces of each layer ``[N, n_in + 1, n_out]``.
+      critic_traces: those of the critic; empty without one.
+      unit_rewards: with ``delayed_unit_rewards``, rewards ``[N, n_1], ...`` of the hidden layers for the next step;
+        else empty.
+      prediction: value predicted at the last decision ``[N]``; with targets, the mean of the actor's output.
+      target: with targets, the right answers at the last decision ``[N]``; else None.
+      squared_signal: squared learning signals, summed over the updates of the episode, scalar.
+    """
+
+    actor: TrainedNetwork
+    critic: TrainedNetwork | None
+    updates: Array
+    actor_traces: Weights
+    critic_traces: Weights
+    unit_rewards: tuple[Array, ...]
+    prediction: Array
+    target: Array | None
+    squared_signal: Array
+
+
+def start_learner(
+    actor: TrainedNetwork, critic: TrainedNetwork | None, updates: Array, config: UnitTeamConfig
+) -> OnlineLearner:
+    """Makes the learner at the start of an episode, with empty traces."""
+    n = config.num_envs
+
+    def no_traces(network: TrainedNetwork | None) -> Weights:
+        return () if network is None else tuple(jnp.zeros((n, *w.shape)) for w in network.weights)
+
+    return OnlineLearner(
+        actor=actor,
+        critic=critic,
+        updates=updates,
+        actor_traces=no_traces(actor),
+        critic_traces=no_traces(critic),
+        unit_rewards=tuple(jnp.zeros((n, size)) for size in config.hidden) if config.delayed_unit_rewards else (),
+        prediction=jnp.zeros(n),
+        target=jnp.zeros(n) if config.learning_signal == "target" else None,
+        squared_signal=jnp.float32(0.0),
+    )
+
+
+def learn_from_step(
+    learner: OnlineLearner, episode: Episode, t: Array, value: Array, agent: AgentSpec, config: UnitTeamConfig
+) -> OnlineLearner:
+    """Learns from the step to row ``t``, in the environments that took it; does nothing at row 0.
+
+    Args:
+      learner: with the traces up to the decision that led here.
+      episode: of ``N`` environments.
+      t: the present row, scalar.
+      value: predicted for it ``[N]``; 0 without critic.
+      agent: its networks.
+      config: its config.
+    """
+    stepped = (episode.length == t).astype(jnp.float32)
+    env_weights = stepped / jnp.maximum(stepped.sum(), 1.0)
+    signal = _learning_signal(learner, episode, t, value, config) * stepped
+    actor, unit_rewards = _update_actor(learner, signal, env_weights, agent, config)
+    critic = learner.critic
+    if critic is not None:
+        traces, optimizer = learner.critic_traces, agent.critic_optimizer
+        critic = update_by_signal(critic, traces, signal, env_weights, learner.updates, optimizer)
+    updated = learner.replace(
+        actor=actor,
+        critic=critic,
+        unit_rewards=unit_rewards,
+        updates=learner.updates + 1,
+        squared_signal=learner.squared_signal + (env_weights * signal**2).sum(),
+    )
+    return jax.tree.map(lambda new, old: jnp.where(t > 0, new, old), updated, learner)
+
+
+def _learning_signal(
+    learner: OnlineLearner, episode: Episode, t: Array, value: Array, config: UnitTeamConfig
+) -> Array:
+    """Computes the error of the prediction, the reward, or the TD error ``r + discount V(s') - V(s)``, ``[N]``."""
+    if learner.target is not None:
+        return learner.target - learner.prediction
+    reward = episode.reward[jnp.maximum(t - 1, 0)]
+    limit = jnp.where(config.reward_clip > 0, config.reward_clip, jnp.inf)
+    reward = jnp.clip(reward, -limit, limit)
+    if config.critic == "none":
+        return reward
+    # V(s) is the prediction made at s, before the weights changed. A step that is cut off by the limit teaches
+    # nothing, as in the reference code.
+    error = reward + config.discount * jnp.where(episode.terminated, 0.0, value) - learner.prediction
+    return jnp.where(episode.truncated, 0.0, error)
+
+
+def _update_actor(
+    learner: OnlineLearner, signal: Array, env_weights: Array, agent: AgentSpec, config: UnitTeamConfig
+) -> tuple[TrainedNetwork, tuple[Array, ...]]:
+    """Updates the actor; returns it, and the rewards of its hidden units at the next step."""
+    arguments = (
+        learner.actor, learner.actor_traces, signal, env_weights, learner.updates, agent.actor_optimizer
+    )  # fmt: skip
+    if not config.algorithm.startswith("weight_max"):
+        return update_by_signal(*arguments), ()
+    network, unit_rewards = update_by_weight_maximization(
+        *arguments,
+        norm_exponent=config.norm_exponent,
+        delayed_rewards=learner.unit_rewards if config.delayed_unit_rewards else None,
+    )
+    return network, unit_rewards if config.delayed_unit_rewards else ()
+
+
+def update_traces(
+    learner: OnlineLearner,
+    actor_pass: ForwardPass,
+    critic_pass: ForwardPass | None,
+    value: Array,
+    agent: AgentSpec,
+    config: UnitTeamConfig,
+) -> OnlineLearner:
+    """Adds the eligibilities of a decision to the traces.
+
+    Args:
+      learner: its weights may have changed since the passes were made.
+      actor_pass: leaves ``[N, ...]``.
+      critic_pass: leaves ``[N, ...]``; None without critic.
+      value: predicted at the decision ``[N]``.
+      agent: its networks.
+      config: its config.
+    """
+    weights, decay = learner.actor.weights, config.discount * config.actor_lambda
+    actor_pass, e = jax.vmap(partial(_actor_eligibilities, weights, agent.actor, config))(actor_pass)
+    learner = learner.replace(
+        actor_traces=_accumulate(learner.actor_traces, actor_pass, e, decay),
+        prediction=value if learner.target is None else jax.vmap(partial(output_mean, agent.actor))(actor_pass)[:, 0],
+    )
+    if learner.critic is None or agent.critic is None or critic_pass is None:
+        return learner
+    weights, decay = learner.critic.weights, config.discount * config.critic_lambda
+    critic_pass, e = jax.vmap(partial(_critic_eligibilities, weights, agent.critic, config))(critic_pass)
+    return learner.replace(critic_traces=_accumulate(learner.critic_traces, critic_pass, e, decay))
+
+
+def _accumulate(traces: Weights, passed: ForwardPass, e: tuple[Array, ...], decay: Scalar) -> Weights:
+    """Computes ``decay * trace + h (x) e``, layer by layer ``[N, n_in + 1, n_out]``."""
+    gradients = (jax.vmap(weight_gradient)(h, own) for h, own in zip(passed.h, e, strict=False))
+    return tuple(decay * trace + gradient for trace, gradient in zip(traces, gradients, strict=True))
+
+
+def _actor_eligibilities(
+    weights: Weights, spec: NetworkSpec, config: UnitTeamConfig, passed: ForwardPass
+) -> tuple[ForwardPass, tuple[Array, ...]]:
+    """Computes the pass that the actor learns from, and its eligibilities."""
+    if config.algorithm in ("ste", "backprop"):
+        return passed, backpropagate(weights, spec, passed)
+    if config.algorithm == "map_prop" and config.units == "bernoulli":
+        passed = iterated_conditional_modes(weights, spec, passed, config.icm_sweeps)
+    elif config.algorithm == "map_prop":
+        passed = map_gradient_steps(weights, spec, passed, config.map_steps, config.map_step_size)
+    e = eligibilities(spec, passed)
+    return passed, _gradient_of_mean(e, spec, passed, config) if config.learning_signal == "target" else e
+
+
+def _critic_eligibilities(
+    weights: Weights, spec: NetworkSpec, config: UnitTeamConfig, passed: ForwardPass
+) -> tuple[ForwardPass, tuple[Array, ...]]:
+    """Computes the pass that the critic learns from, and its eligibilities."""
+    if config.critic == "backprop":
+        return passed, backpropagate(weights, spec, passed)
+    passed = map_gradient_steps(weights, spec, passed, config.map_steps, config.map_step_size)
+    return passed, _gradient_of_mean(eligibilities(spec, passed), spec, passed, config)
+
+
+def _gradient_of_mean(
+    e: tuple[Array, ...], spec: NetworkSpec, passed: ForwardPass, config: UnitTeamConfig
+) -> tuple[Array, ...]:
+    """Turns eligibilities into gradients of the mean of the first output; ``residual_floor`` is in its deviations."""
+    residual = passed.h[-1][0] - output_mean(spec, passed)[0]
+    return divide_by_residual(e, residual, config.residual_floor * jnp.sqrt(spec.dispersions[-1]))
