@@ -36,7 +36,7 @@ class Config(struct.PyTreeNode):
     episodes: int = integer(40, "Training episodes.", low=1)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
+        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
         cls.__repr__ = Config.__repr__  # type: ignore[method-assign]  # dataclasses write their own
 
     def __repr__(self) -> str:
@@ -202,7 +202,8 @@ class Algorithm(NamedTuple, Generic[C, S]):
       init: ``(key, config) -> state``.
       act: ``(state, config) -> Actor``; who plays the next training episode. A policy that learns within the episode
         does so in its carry.
-      learn: ``(state, episode, carry, config) -> (state, Metrics)``; what follows a training episode, at whose end the
+      learn: ``(state, episode, carry, config) -> (state, Metrics)``; what follows a training episode, at whose end
+        the
         policy had this carry.
       evaluation_actor: ``(key, state, config, num_envs) -> Actor``; who plays noiseless episodes of the frozen agent.
       cost: ``config -> Cost``; what a run costs, without compiling anything.

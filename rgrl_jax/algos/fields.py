@@ -1,7 +1,8 @@
 """Config fields that carry their range, their help text and the paper's symbol.
 
-A config is a ``flax.struct`` pytree. Floats are traced leaves, so that a grid of them is one ``vmap``; everything else
-is static. A field may hold a group, which is a pytree of fields again and is addressed by dotted names: ``planner.lr``.
+A config is a ``flax.struct`` pytree. Floats are traced leaves, so that a grid of them is one ``vmap``; everything
+else is static. A field may hold a group, which is a pytree of fields again and is addressed by dotted names:
+``planner.lr``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 from flax import struct
+
+from rgrl_jax import display
+from rgrl_jax.optimizers import optimizer_names
 
 
 class Rule(Protocol):
@@ -109,6 +113,23 @@ class Type:
 
 
 @dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """The name of an optax optimizer that needs only a learning rate."""
+
+    def check(self, name: str, value: Any) -> None:
+        """See `Rule`."""
+        if value not in optimizer_names():
+            near = nearest(str(value), optimizer_names())
+            raise ValueError(
+                f"{name} = {value!r} is no optax optimizer that needs only a learning rate; nearest: {near}"
+            )
+
+    def text(self) -> str:
+        """See `Rule`."""
+        return "an optax optimizer"
+
+
+@dataclasses.dataclass(frozen=True)
 class PerLayer:
     """A tuple with one entry per layer."""
 
@@ -165,9 +186,25 @@ def name(default: str, help: str) -> Any:
     return _field(default, help, Type(str, "a name"))
 
 
+def optimizer(default: str, help: str) -> Any:
+    """Declares a static name of an optax optimizer."""
+    return _field(default, help, Optimizer())
+
+
 def flag(default: bool, help: str) -> Any:
     """Declares a static bool."""
     return _field(default, help, Type(bool, "True or False"))
+
+
+class Group(struct.PyTreeNode):
+    """Base class of groups of fields, shown by what differs from the defaults."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
+        cls.__repr__ = Group.__repr__  # type: ignore[method-assign]  # dataclasses write their own
+
+    def __repr__(self) -> str:
+        return display.show_changed(self)
 
 
 def group(settings: type, help: str) -> Any:

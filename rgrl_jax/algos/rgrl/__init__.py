@@ -1,36 +1,26 @@
-"""Reversal Generative RL: its config, its acting and learning halves, and the algorithm made of them."""
+"""Reversal Generative RL: a config in groups, models, acting, learning, and the algorithm made of them."""
 
-from rgrl_jax.algos.rgrl.acting import make_policy, plan_noise
-from rgrl_jax.algos.rgrl.algorithm import ALGORITHM, TrainState, describe, init, play, step
+from rgrl_jax.algos.rgrl.agent import RGRLState
+from rgrl_jax.algos.rgrl.build import Components, build
 from rgrl_jax.algos.rgrl.config import RGRLConfig
-from rgrl_jax.algos.rgrl.foresight import (
-    Foresight,
+from rgrl_jax.algos.rgrl.prediction import (
+    EpisodePrediction,
     HorizonErrors,
-    check_model,
-    foresee,
+    check_has_model,
     horizon_errors,
-    retrace_plans,
+    predict_episode,
+    recompute_plans,
 )
-from rgrl_jax.algos.rgrl.learning import learn, reward_targets
-from rgrl_jax.algos.rgrl.parts import parts
 
 __all__ = [
-    "ALGORITHM",
-    "Foresight",
+    "Components",
+    "EpisodePrediction",
     "HorizonErrors",
     "RGRLConfig",
-    "TrainState",
-    "check_model",
-    "describe",
-    "foresee",
+    "RGRLState",
+    "build",
+    "check_has_model",
     "horizon_errors",
-    "init",
-    "learn",
-    "make_policy",
-    "parts",
-    "plan_noise",
-    "play",
-    "retrace_plans",
-    "reward_targets",
-    "step",
+    "predict_episode",
+    "recompute_plans",
 ]

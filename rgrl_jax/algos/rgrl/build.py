@@ -1,63 +1,71 @@
-"""The environment, encoders and model that a config names, and what they have to fit."""
+"""The environment, encoders and model that a config names."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from rgrl_jax import ensemble
+from rgrl_jax.algos.rgrl import models
+from rgrl_jax.algos.rgrl.codec import Codec, make_codec
 from rgrl_jax.algos.rgrl.config import RGRLConfig
-from rgrl_jax.encoding import Codec, make_codec
+from rgrl_jax.algos.rgrl.models import Model, ModelSpec
 from rgrl_jax.envs.spec import EnvSpec
-from rgrl_jax.models import MixedModel, Model, make_model
-from rgrl_jax.types import Box, Key, PyTree
+from rgrl_jax.types import Box, Space
 
 
-class Parts(NamedTuple):
-    """What a config names."""
+class Components(NamedTuple):
+    """What an agent is made of beside its weights.
 
-    spec: EnvSpec
+    Attributes:
+      env: the environment as the agent sees it.
+      codec: its encoders.
+      model: predicts encoded rewards and states.
+    """
+
+    env: EnvSpec
     codec: Codec
     model: Model
 
 
-def parts(config: RGRLConfig) -> Parts:
-    """The environment, encoders and model that a config names."""
-    spec = config.spec
-    observation, reward_range = spec.observation, spec.reward_range
-    if config.signals == "reference" and spec.reference is not None:
-        observation, reward_range = spec.reference.observation, spec.reference.reward_range
-    if config.reward_target == "running":
-        reward_range = spec.return_range
-    codec = make_codec(
-        observation,
-        spec.action,
-        reward_range,
-        state_encoding=config.state_encoding,
-        state_bins=config.state_bins,
-        done_size=config.done_size,
-        reward_encoding=config.reward_encoding,
-        reward_bins=config.reward_bins,
-    )
-    image = observation.shape if config.encoder == "conv" and isinstance(observation, Box) else None
-    model = make_model(
-        config.model,
-        config,
+def build(config: RGRLConfig) -> Components:
+    """Builds the environment, encoders and model of a config; they unpack as ``env, codec, model``."""
+    return _build(config, config.model.unroll)
+
+
+def build_for_planning(config: RGRLConfig) -> Components:
+    """Builds the same, with as many model steps in one loop body as is best for planning."""
+    return _build(config, config.planner.unroll)
+
+
+def _build(config: RGRLConfig, unroll: int) -> Components:
+    env, own, reference = config.spec, config.model, config.reference
+    observation, reward_range = encoded_observation(config), env.reward_range
+    if reference.signals == "reference" and env.reference is not None:
+        reward_range = env.reference.reward_range
+    if reference.running_return:
+        reward_range = env.return_range
+    codec = make_codec(observation, env.action, reward_range, reference)
+    spec = ModelSpec(
         state_size=codec.state_size,
         action_size=codec.action_size,
-        reward_size=codec.reward_size + config.novelty,
-        image_shape=image,
+        reward_size=codec.reward_size + config.target.novelty,
+        width=own.width,
+        layers=own.layers,
+        heads=own.heads,
+        history_length=own.history_length,
+        unroll=unroll,
+        reward_from=own.reward_from,
+        image_shape=observation.shape if own.encoder == "conv" and isinstance(observation, Box) else None,
+        biases=reference.biases,
+        squash_outputs=reference.squash_outputs,
+        residual=reference.residual,
+        doubled_positions=reference.doubled_positions,
+        linear_feed_forward=reference.linear_feed_forward,
     )
-    return Parts(spec, codec, model)
+    return Components(env, codec, models.make(own.kind, spec))
 
 
-def draw_members(key: Key, config: RGRLConfig) -> PyTree:
-    """A new ensemble ``[E, ...]``; members of a mixed one take turns in what they are."""
-    model = parts(config).model
-    if isinstance(model, MixedModel):
-        return model.init_members(key, config.ensemble_size)
-    return ensemble.init(key, model.init, config.ensemble_size)
-
-
-def padding(config: RGRLConfig) -> int:
-    """Steps that an environment is stepped past its end."""
-    return config.horizon - 1 if config.padding == "stepped" else 0
+def encoded_observation(config: RGRLConfig) -> Space:
+    """Returns the space whose bounds scale the encoders of observations."""
+    spec = config.spec
+    reference = spec.reference if config.reference.signals == "reference" else None
+    return spec.observation if reference is None else reference.observation

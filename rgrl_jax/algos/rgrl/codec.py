@@ -1,7 +1,4 @@
-"""Pure encoders between what an environment speaks and the -1..1 vectors that models read.
-
-Everything a model sees or predicts lives in -1..1, "off" and "on" (spec of the reference, part d).
-"""
+"""Encoders between an environment's values and the vectors in -1..1 that models read."""
 
 from __future__ import annotations
 
@@ -10,17 +7,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from flax import struct
 
+from rgrl_jax.algos.rgrl.config import ReferenceConfig
+from rgrl_jax.normalization import bounds, from_env_action, scale, space_size, to_env_action
 from rgrl_jax.types import Array, Box, Discrete, Scalar, Space
 
 
 def thermometer(value: Array, low: Scalar, high: Scalar, bins: int) -> Array:
     """Encodes numbers as bars: of ``bins`` entries the first ``k`` are +1, the others -1.
 
-    ``k = clip(floor((value - low) / ((high - low) / bins)) + 1, 0, bins)``, so ``value == low`` lights
-    one entry, anything below none, and ``value >= high`` all (the reference's "quantifying").
+    ``k = clip(floor((value - low) / ((high - low) / bins)) + 1, 0, bins)``, so ``value == low`` lights one entry,
+    anything below none, and ``value >= high`` all (the "quantifying" of the authors' code).
 
     Args:
       value: ``[...]``.
@@ -35,86 +32,21 @@ def thermometer(value: Array, low: Scalar, high: Scalar, bins: int) -> Array:
     return jnp.where(jnp.arange(bins) < lit[..., None], 1.0, -1.0).astype(jnp.float32)
 
 
-def scale(value: Array, low: Scalar, high: Scalar) -> Array:
-    """Maps ``low..high`` linearly to -1..1; values outside are not clipped. Same shape, float32."""
-    return (2.0 * (value - low) / (high - low) - 1.0).astype(jnp.float32)
-
-
-def unscale(value: Array, low: Scalar, high: Scalar) -> Array:
-    """Inverse of `scale`: maps -1..1 to ``low..high``. Same shape."""
-    return low + 0.5 * (value + 1.0) * (high - low)
-
-
 def one_hot(index: Array, size: int) -> Array:
-    """One-hot over ``size`` entries in -1/+1: ``[...]`` int to ``[..., size]`` float32."""
+    """Encodes integers ``[...]`` as one entry of +1 among ``size - 1`` of -1, ``[..., size]`` float32."""
     return 2.0 * jax.nn.one_hot(index, size) - 1.0
 
 
-def softmax_actions(latent: Array) -> Array:
-    """Shares of the last axis, from -1 for none to 1 for all; the same shape."""
-    return 2.0 * jax.nn.softmax(latent, axis=-1) - 1.0
-
-
-def straight_through(latent: Array) -> Array:
-    """The greatest entry of the last axis 1, the others -1, with the derivative of `softmax_actions`."""
-    soft = softmax_actions(latent)
-    hard = one_hot(jnp.argmax(latent, axis=-1), latent.shape[-1])
-    return soft + jax.lax.stop_gradient(hard - soft)
-
-
-SQUASHES: dict[str, Callable[[Array], Array]] = {
-    "tanh": jnp.tanh,
-    "softmax": softmax_actions,
-    "straight_through": straight_through,
-}
-"""From free numbers to actions in -1..1; all but the first are for discrete actions."""
-
-
-class Running(struct.PyTreeNode):
-    """Mean and sum of squared deviations ``[n]`` of vectors that were seen, and how many they were, a scalar."""
-
-    mean: Array
-    squares: Array
-    count: Array
-
-
-def init_running(size: int) -> Running:
-    """Nothing was seen."""
-    return Running(jnp.zeros(size), jnp.zeros(size), jnp.float32(0.0))
-
-
-def count_seen(running: Running, x: Array, alive: Array) -> Running:
-    """Counts vectors ``[N, n]`` where ``alive [N]`` (Chan, Golub and LeVeque, 1979; Welford, 1962, of one)."""
-    counts = alive.astype(jnp.float32)[:, None]
-    number = counts.sum()
-    mean = (counts * x).sum(axis=0) / jnp.maximum(number, 1.0)
-    squares = (counts * (x - mean) ** 2).sum(axis=0)
-    total = jnp.maximum(running.count + number, 1.0)
-    gap = mean - running.mean
-    return Running(
-        mean=running.mean + gap * number / total,
-        squares=running.squares + squares + gap**2 * running.count * number / total,
-        count=running.count + number,
-    )
-
-
-def flatten(obs: Array, space: Space) -> Array:
-    """An observation as a vector ``[n]``: its numbers as they are, or one of ``n`` as a 1 among 0."""
-    if isinstance(space, Discrete):
-        return jax.nn.one_hot(obs, space.n)
-    return obs.astype(jnp.float32).ravel()
-
-
 class Codec(NamedTuple):
-    """The encoders of one environment under one config; each works on one unbatched value.
+    """Encoders of one environment; each works on one unbatched value.
 
     Attributes:
       state_size: ``S``, the done block included.
       action_size: ``A``.
       reward_size: ``R``.
       encode_state: ``(obs, done) -> [S]``.
-      encode_action: environment action ``-> [A]``.
-      decode_action: one planned step ``[A]`` -> environment action.
+      encode_action: action of the environment ``-> [A]``.
+      decode_action: one planned step ``[A]`` -> action of the environment.
       encode_reward: scalar reward ``-> [R]``.
     """
 
@@ -128,82 +60,56 @@ class Codec(NamedTuple):
 
 
 def make_codec(
-    observation: Space,
-    action: Space,
-    reward_range: tuple[float, float],
-    *,
-    state_encoding: str = "scale",
-    state_bins: int = 100,
-    done_size: int = 1,
-    reward_encoding: str = "scale",
-    reward_bins: int = 100,
+    observation: Space, action: Space, reward_range: tuple[float, float], reference: ReferenceConfig | None = None
 ) -> Codec:
-    """Builds the encoders of an environment.
+    """Makes the encoders of an environment.
 
     Args:
-      observation: its observation space.
-      action: its action space.
-      reward_range: the rewards that encode to -1 and to +1.
-      state_encoding: ``"scale"`` or ``"thermometer"``; discrete observations are always one-hot.
-      state_bins: entries per observed number with ``"thermometer"``.
-      done_size: length of the done block at the end of the state.
-      reward_encoding: ``"scale"`` (``R = 1``) or ``"thermometer"``.
-      reward_bins: ``R`` with ``"thermometer"``.
-
-    Returns:
-      A `Codec`.
+      observation: observation space; a `Discrete` one is always encoded one-hot.
+      action: action space.
+      reward_range: rewards that encode to -1 and to +1.
+      reference: encodings of the authors' code, if wanted.
     """
-    encode_obs, obs_size = _obs_encoder(observation, state_encoding, state_bins)
-    encode_action, decode_action, action_size = _action_coders(action)
+    reference = reference or ReferenceConfig()
+    encode_obs, obs_size = _obs_encoder(observation, reference)
+    encode_action, decode_action = _action_coders(action)
     low, high = reward_range
+    bars = reference.reward_encoding == "thermometer"
 
     def encode_state(obs: Array, done: Array) -> Array:
-        block = jnp.full((done_size,), jnp.where(done, 1.0, -1.0), jnp.float32)
+        block = jnp.full((reference.done_size,), jnp.where(done, 1.0, -1.0), jnp.float32)
         return jnp.concatenate([encode_obs(obs), block])
 
     def encode_reward(reward: Array) -> Array:
-        if reward_encoding == "thermometer":
-            return thermometer(reward, low, high, reward_bins)
+        if bars:
+            return thermometer(reward, low, high, reference.reward_bins)
         return scale(jnp.asarray(reward), low, high)[None]
 
-    reward_size = reward_bins if reward_encoding == "thermometer" else 1
     return Codec(
-        obs_size + done_size,
-        action_size,
-        reward_size,
-        encode_state,
-        encode_action,
-        decode_action,
-        encode_reward,
+        state_size=obs_size + reference.done_size,
+        action_size=space_size(action),
+        reward_size=reference.reward_bins if bars else 1,
+        encode_state=encode_state,
+        encode_action=encode_action,
+        decode_action=decode_action,
+        encode_reward=encode_reward,
     )
 
 
-def _bounds(space: Box) -> tuple[Array, Array]:
-    """Bounds per entry of the flattened array, ``[prod(shape)]`` each."""
-    size = int(np.prod(space.shape))
-    low, high = (np.asarray(bound, np.float32).reshape(-1) for bound in (space.low, space.high))
-    return jnp.broadcast_to(low, (size,)), jnp.broadcast_to(high, (size,))
-
-
-def _obs_encoder(space: Space, kind: str, bins: int) -> tuple[Callable[[Array], Array], int]:
+def _obs_encoder(space: Space, reference: ReferenceConfig) -> tuple[Callable[[Array], Array], int]:
     if isinstance(space, Discrete):
         return lambda obs: one_hot(obs, space.n), space.n
-    low, high = _bounds(space)
-    if kind == "thermometer":
+    low, high = bounds(space)
+    if reference.state_encoding == "thermometer":
+        bins = reference.state_bins
         return lambda obs: thermometer(obs.reshape(-1), low, high, bins).reshape(-1), low.size * bins
     return lambda obs: scale(obs.reshape(-1), low, high), low.size
 
 
-def _action_coders(space: Space) -> tuple[Callable[[Array], Array], Callable[[Array], Array], int]:
-    if isinstance(space, Discrete):
-        return (
-            lambda action: one_hot(action, space.n),
-            lambda step: jnp.argmax(step, axis=-1).astype(jnp.int32),
-            space.n,
-        )
-    low, high = _bounds(space)
+def _action_coders(space: Space) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    if isinstance(space, Box):
+        return lambda action: from_env_action(action, space), lambda step: to_env_action(step, space)
     return (
-        lambda action: scale(action.reshape(-1), low, high),
-        lambda step: unscale(step, low, high).reshape(space.shape),
-        low.size,
+        lambda action: one_hot(action, space.n),
+        lambda step: jnp.argmax(step, axis=-1).astype(jnp.int32),
     )

@@ -5,34 +5,32 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from flax import struct
 
 from rgrl_jax.algos.base import Config
-from rgrl_jax.algos.fields import choice, flag, group, integer, name, number
+from rgrl_jax.algos.fields import Group, choice, flag, group, integer, name, number, optimizer
 from rgrl_jax.algos.rgrl.models.base import get_factory
 from rgrl_jax.envs.registry import make
 from rgrl_jax.envs.spec import EnvSpec
-from rgrl_jax.optimizers import check_optimizer
 from rgrl_jax.types import Box, Discrete
 
 
-class ExploreConfig(struct.PyTreeNode):
+class ExploreConfig(Group):
     """Random actions in training episodes; the noise of plans is the planner's."""
 
     warmup_episodes: int = integer(5, "Episodes of random actions before the first planned one.")
-    warmup_action_repeat: float = number(
-        1.0, "Mean number of steps for which a random action is repeated.", low=1.0
-    )
+    warmup_action_repeat: float = number(1.0, "Mean number of steps for which a random action is repeated.", low=1.0)
     epsilon: float = number(
         0.0, "Probability of a random action instead of a planned one after the warm-up.", high=1.0
     )
 
 
-class TargetConfig(struct.PyTreeNode):
+class TargetConfig(Group):
     """Quantity that the model learns as reward."""
 
     discount: float = number(
-        0.0, "Discount of the rewards to come that are averaged into a target; 0 keeps the reward of each step.", high=1.0
+        0.0,
+        "Discount of the rewards to come that are averaged into a target; 0 keeps the reward of each step.",
+        high=1.0,
     )
     reward_scale: str = choice(
         "environment",
@@ -51,7 +49,7 @@ class TargetConfig(struct.PyTreeNode):
     )
 
 
-class ModelConfig(struct.PyTreeNode):
+class ModelConfig(Group):
     """Ensemble of models that predict rewards and states."""
 
     kind: str = name("gru", "Registered model, see rgrl list.")
@@ -70,12 +68,12 @@ class ModelConfig(struct.PyTreeNode):
     )
     unroll: int = integer(
         15,
-        "Model steps compiled into one loop body while learning: the whole horizon for narrow models, 1 for wide ones.",
+        "Model steps per loop body while learning: the whole horizon for narrow models, 1 for wide ones.",
         low=1,
     )
 
 
-class PlannerConfig(struct.PyTreeNode):
+class PlannerConfig(Group):
     """Search for actions through the ensemble."""
 
     kind: str = choice(
@@ -88,7 +86,7 @@ class PlannerConfig(struct.PyTreeNode):
     horizon: int = integer(15, "Steps of a plan.", low=1, symbol="T")
     iterations: int = integer(15, "Gradient steps per plan, or rounds of drawing.", symbol="iterations, line 10")
     lr: float = number(0.3, "Step size of the descent on actions.", symbol="β")
-    optimizer: str = name("adam", "Optax optimizer of the actions; the paper's is sgd.")
+    optimizer: str = optimizer("adam", "Optax optimizer of the actions; the paper's is sgd.")
     loss: str = choice(
         "squared",
         "absolute",
@@ -104,12 +102,14 @@ class PlannerConfig(struct.PyTreeNode):
     noise_decay: float = number(1.0, "Factor of the noise per planned episode.", high=1.0)
     noise_cycle: int = integer(10, "Planned episodes after which the noise starts anew.", low=1)
     num_starts: int = integer(
-        1, "Plans descended in parallel, of which the ensemble's mean loss picks one; all but the first start wider.", low=1
+        1,
+        "Plans descended in parallel, of which the ensemble's mean loss picks one; all but the first start wider.",
+        low=1,
     )
     rank_starts_by: str = choice(
         "relaxed",
         "executed",
-        help="Actions by which parallel plans are compared: as they were descended, or the discrete ones that will be "
+        help="Actions by which parallel plans are compared: as they were descended, or the discrete ones that are "
         "executed.",
     )
     replan_every: int = integer(1, "Steps of a plan that are executed before planning again.", low=1)
@@ -118,10 +118,10 @@ class PlannerConfig(struct.PyTreeNode):
     )
     samples: int = integer(32, "Plans drawn per round by shooting, cem and mppi; cem keeps the best fifth.", low=2)
     temperature: float = number(0.1, "Temperature of the weights by which mppi averages plans.", low=1e-6)
-    unroll: int = integer(3, "Model steps compiled into one loop body while planning.", low=1)
+    unroll: int = integer(3, "Model steps per loop body while planning.", low=1)
 
 
-class LearnerConfig(struct.PyTreeNode):
+class LearnerConfig(Group):
     """Gradient descent on the weights."""
 
     updates_per_episode: int = integer(
@@ -132,7 +132,7 @@ class LearnerConfig(struct.PyTreeNode):
     lr_end: float = number(
         1.0, "Share of the learning rate left at the last update after an episode; it falls linearly.", high=1.0
     )
-    optimizer: str = name("adam", "Optax optimizer of the weights; the paper's is sgd.")
+    optimizer: str = optimizer("adam", "Optax optimizer of the weights; the paper's is sgd.")
     clip_norm: float = number(1.0, "Largest norm of a member's gradient.")
     state_weight: float = number(1.0, "Weight of the state error beside the reward error, footnote 5.")
     teacher_forcing: bool = flag(False, "Feed the model true states instead of predicted ones while learning.")
@@ -145,7 +145,7 @@ class LearnerConfig(struct.PyTreeNode):
     member_reset: str = choice("all", "round_robin", help="Members that are drawn anew: all, or one after the other.")
 
 
-class ReplayConfig(struct.PyTreeNode):
+class ReplayConfig(Group):
     """Steps that are kept, and the windows that are drawn from them."""
 
     kind: str = choice(
@@ -159,7 +159,7 @@ class ReplayConfig(struct.PyTreeNode):
     max_windows: int = integer(25_000, "Windows kept after an episode, a random subset, line 27.", low=1)
 
 
-class ReferenceConfig(struct.PyTreeNode):
+class ReferenceConfig(Group):
     """Quirks of the authors' code; the paper preset sets them, nobody else needs them."""
 
     signals: str = choice(
@@ -236,15 +236,13 @@ class RGRLConfig(Config):
         """
         super().validate()
         get_factory(self.model.kind)
-        check_optimizer("planner.optimizer", self.planner.optimizer)
-        check_optimizer("learner.optimizer", self.learner.optimizer)
         self._check_model()
         self._check_planner()
         self._check_replay()
 
     def _check_model(self) -> None:
         model, observation = self.model, self.spec.observation
-        if model.width % model.heads:
+        if "transformer" in model.kind and model.width % model.heads:
             raise ValueError(f"model.heads = {model.heads} must divide model.width = {model.width}")
         image = isinstance(observation, Box) and len(observation.shape) in (2, 3)
         if model.encoder == "conv" and not (image and self.reference.state_encoding == "scale"):
@@ -261,7 +259,10 @@ class RGRLConfig(Config):
             raise ValueError(
                 f"planner.replan_every = {planner.replan_every} must be at most planner.horizon = {planner.horizon}"
             )
-        if isinstance(action, Box) and not np.isfinite(np.concatenate([np.ravel(action.low), np.ravel(action.high)])).all():
+        if (
+            isinstance(action, Box)
+            and not np.isfinite(np.concatenate([np.ravel(action.low), np.ravel(action.high)])).all()
+        ):
             raise ValueError(f"env_id = {self.env_id!r} has actions without bounds, which plans are scaled to")
         if planner.rank_starts_by == "executed" and not isinstance(action, Discrete):
             raise ValueError(
@@ -279,6 +280,6 @@ class RGRLConfig(Config):
         longest, window = self.spec.max_steps + self.padding, self.model.history_length + self.planner.horizon + 1
         if replay.capacity < max(window, longest + 1):
             raise ValueError(
-                f"replay.capacity = {replay.capacity} must hold one window of {window} rows (history_length + horizon "
-                f"+ 1) and one episode of {longest + 1} (max_steps + {'horizon' if self.padding else 1})"
+                f"replay.capacity = {replay.capacity} must hold one window of {window} rows (history_length + "
+                f"horizon + 1) and one episode of {longest + 1} (max_steps + {'horizon' if self.padding else 1})"
             )

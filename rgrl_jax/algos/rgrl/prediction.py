@@ -1,40 +1,42 @@
-"""What an ensemble foresees along episodes that were played, beside what came: for looking, not for training."""
+"""Predictions of an ensemble along episodes that were played, beside what happened: for inspection, not training."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rgrl_jax import replay, showing
-from rgrl_jax.algos.base import algorithm_name
-from rgrl_jax.algos.rgrl.acting import emphasis, first_view, plan_rows, shifted
-from rgrl_jax.algos.rgrl.algorithm import TrainState
+from rgrl_jax import display
+from rgrl_jax.algos.base import Config, algorithm_name
+from rgrl_jax.algos.rgrl import window_replay
+from rgrl_jax.algos.rgrl.act import plan_for_envs, reward_weights
+from rgrl_jax.algos.rgrl.agent import RGRLState, without_exploration
+from rgrl_jax.algos.rgrl.build import Components, build, build_for_planning, encoded_observation
 from rgrl_jax.algos.rgrl.config import RGRLConfig
-from rgrl_jax.algos.rgrl.learning import make_cutter, reward_targets
-from rgrl_jax.algos.rgrl.parts import Parts, parts
-from rgrl_jax.models.precision import matmul_precision
-from rgrl_jax.rollout import View, env_states
-from rgrl_jax.types import Array, Box, Episode, Key, ModelOutput, PlanOutput, PyTree, Window
+from rgrl_jax.algos.rgrl.learn import make_window_fn
+from rgrl_jax.algos.rgrl.targets import reward_targets
+from rgrl_jax.algos.rgrl.window_replay import Window
+from rgrl_jax.planning.outputs import ModelOutput, PlanOutput
+from rgrl_jax.rollout import Timestep
+from rgrl_jax.types import Array, Box, Episode, Key, PyTree
 
 
-class Foresight(struct.PyTreeNode):
+class EpisodePrediction(display.Record, struct.PyTreeNode):
     """Predictions from every step of ``N`` episodes, ``T`` steps ahead, along the actions that were executed.
 
-    Rewards are what the model learns as such, rewards to come for instance, and states its observations with the done
-    block as a last entry, all in -1..1; of bars of a thermometer their means. Past a true end the state stays.
+    Rewards are targets of the reward head, rewards to come for instance, and states are observations with the done
+    block as a last entry, all in -1..1; bars of a thermometer are averaged. Past a true end the state stays.
 
     Attributes:
-      reward: of every member ``[N, L, E, T]``.
-      state: likewise ``[N, L, E, T, S']``; None of a model that predicts no states.
-      true_reward: what came ``[N, L, T]``.
-      true_state: likewise ``[N, L, T, S']``.
+      reward: predicted by every member ``[N, L, E, T]``.
+      state: predicted by every member ``[N, L, E, T, S']``; None if the model predicts no states.
+      true_reward: observed ``[N, L, T]``.
+      true_state: observed ``[N, L, T, S']``.
       present: where each prediction starts ``[N, L, S']``.
       action: encoded actions ``[N, L, A]`` that were executed.
-      mask: 1 where both are known ``[N, L, T]``: not behind the last step, nor past a time limit.
+      mask: 1 where the truth is known ``[N, L, T]``: not behind the last step, nor past a time limit.
       length: steps of each episode ``[N]``.
     """
 
@@ -47,20 +49,14 @@ class Foresight(struct.PyTreeNode):
     mask: Array
     length: Array
 
-    def __repr__(self) -> str:
-        return showing.show_record(self)
-
-    def _repr_html_(self) -> str:
-        return showing.record_html(self)
-
 
 class HorizonErrors(struct.PyTreeNode):
-    """Root mean square errors of predictions 1 .. T steps ahead, over all steps and episodes that count.
+    """Root mean square errors of predictions 1 .. T steps ahead, over all known steps and episodes.
 
     Attributes:
-      mean: of the members' mean prediction ``[T]``.
-      member: of each member ``[E, T]``.
-      constant: of the best constant guess, the standard deviation of what came ``[T]``.
+      mean: error of the members' mean prediction ``[T]``.
+      member: error of each member ``[E, T]``.
+      constant: error of the best constant guess, the standard deviation of the truth ``[T]``.
       disagreement: standard deviation between members ``[T]``.
     """
 
@@ -70,96 +66,96 @@ class HorizonErrors(struct.PyTreeNode):
     disagreement: Array
 
 
-def foresee(state: TrainState, episode: Episode, config: RGRLConfig) -> Foresight:
-    """Has every member predict along episodes, which it need not have seen, from each of their steps.
+def predict_episode(state: RGRLState, episode: Episode, config: RGRLConfig) -> EpisodePrediction:
+    """Predicts along episodes with every member, from each of their steps; the agent need not have seen them.
 
     A pure function, compiled as it is called. Rows are predicted 64 at a time.
 
     Args:
-      state: of one run.
+      state: state of one run.
       episode: ``N`` episodes, as `rgrl_jax.play` returns them.
-      config: the config that the run was trained with.
+      config: config that the run was trained with.
 
     Raises:
       ValueError: the algorithm has no model.
     """
-    check_model(config)
-    return _foresee(state, episode, config)
+    check_has_model(config)
+    return _predict_episode(state, episode, config)
 
 
-def check_model(config: Any) -> None:
-    """Makes sure that the algorithm of a config has a model to look into.
+def check_has_model(config: Config) -> None:
+    """Checks that the algorithm of a config has a model.
 
     Raises:
       ValueError: it has none.
     """
     if not isinstance(config, RGRLConfig):
-        raise ValueError(f"algorithm {algorithm_name(config)!r} has no model that foresees anything; rgrl has")
+        raise ValueError(
+            f"algorithm {algorithm_name(config)!r} has no model whose predictions could be shown; rgrl has"
+        )
 
 
 @jax.jit
-def _foresee(state: TrainState, episode: Episode, config: RGRLConfig) -> Foresight:
-    config = config.replace(padding="virtual")  # nothing is stepped past its end but in training
-    built = parts(config)
-    rows = episode.obs.shape[0]
+def _predict_episode(state: RGRLState, episode: Episode, config: RGRLConfig) -> EpisodePrediction:
+    config = without_exploration(config)  # nothing is stepped past its end but in training
+    components, rows = build(config), episode.obs.shape[0]
     targets = reward_targets(episode, config)
 
-    def along(n: Array) -> Foresight:
+    def along(n: Array) -> EpisodePrediction:
         obs, action, target = (x[:, n] for x in (episode.obs, episode.action, targets))
         length = episode.length[n]
-        memory = replay.init(obs[0], action[0], capacity=rows)
-        memory = replay.add(memory, obs, action, target, length, episode.terminated[n])
-        cut = make_cutter(memory, config.replace(novelty=False), state.replay)
+        replay = window_replay.init(obs[0], action[0], capacity=rows)
+        replay = window_replay.add(replay, obs, action, target, length, episode.terminated[n])
+        plain = config.replace_at("target.novelty", False)
+        get_window = make_window_fn(replay, plain, components, scale_from=state.replay)
 
-        def from_row(row: Array) -> Foresight:
-            window = cut(row)
-            out = jax.vmap(partial(_predict, built=built, window=window))(state.params)
-            return _readable(window, out, config, built, row < length)
+        def from_row(row: Array) -> EpisodePrediction:
+            window = get_window(row)
+            out = jax.vmap(partial(_predict, components=components, window=window))(state.params)
+            return _readable(window, out, config, components, row < length)
 
         return jax.lax.map(from_row, jnp.arange(rows - 1), batch_size=64)
 
-    with matmul_precision(config.precision):
-        found = jax.vmap(along)(jnp.arange(episode.length.shape[0]))
+    found = jax.vmap(along)(jnp.arange(episode.length.shape[0]))
     return found.replace(length=episode.length)
 
 
-def _predict(member: PyTree, built: Parts, window: Window) -> ModelOutput:
-    """What a member says of a window."""
-    memory = built.model.remember(member, window.history)
-    return built.model.apply(member, memory, window.present, window.actions)
+def _predict(member: PyTree, components: Components, window: Window) -> ModelOutput:
+    memory = components.model.encode_history(member, window.history)
+    return components.model.apply(member, memory, window.present, window.actions)
 
 
-def _readable(window: Window, out: ModelOutput, config: RGRLConfig, built: Parts, counts: Array) -> Foresight:
-    """Bars and blocks as single numbers, of one row; ``counts`` says whether the row is one of the episode."""
-    numbers = partial(_numbers, config=config, built=built)
-    return Foresight(
-        reward=out.reward[..., : built.codec.reward_size].mean(axis=-1),  # what is left is novelty
+def _readable(
+    window: Window, out: ModelOutput, config: RGRLConfig, components: Components, counts: Array
+) -> EpisodePrediction:
+    """Averages bars and blocks of one row into numbers; ``counts`` says whether it is a row of the episode."""
+    numbers = partial(_average_bars, config=config, components=components)
+    return EpisodePrediction(
+        reward=out.reward[..., : components.codec.reward_size].mean(axis=-1),  # the last entry may be novelty
         state=None if out.state is None else numbers(out.state),
         true_reward=window.rewards.mean(axis=-1),
         true_state=numbers(window.states),
         present=numbers(window.present),
         action=window.actions[0],
         mask=window.mask * counts,
-        length=counts,  # the caller knows it
+        length=counts,  # replaced by the caller, who knows it
     )
 
 
-def _numbers(states: Array, config: RGRLConfig, built: Parts) -> Array:
-    """Encoded states ``[..., S]`` with a single entry for every bar and for the done block."""
-    seen, done = jnp.split(states, [built.codec.state_size - config.done_size], axis=-1)
-    observation = built.spec.observation
-    if config.signals == "reference" and built.spec.reference is not None:
-        observation = built.spec.reference.observation
-    if isinstance(observation, Box) and config.state_encoding == "thermometer":
-        seen = seen.reshape(*seen.shape[:-1], -1, config.state_bins).mean(axis=-1)
+def _average_bars(states: Array, config: RGRLConfig, components: Components) -> Array:
+    """Turns encoded states ``[..., S]`` into single entries for every bar and for the done block."""
+    reference = config.reference
+    seen, done = jnp.split(states, [components.codec.state_size - reference.done_size], axis=-1)
+    if isinstance(encoded_observation(config), Box) and reference.state_encoding == "thermometer":
+        seen = seen.reshape(*seen.shape[:-1], -1, reference.state_bins).mean(axis=-1)
     return jnp.concatenate([seen, done.mean(axis=-1, keepdims=True)], axis=-1)
 
 
 def horizon_errors(predicted: Array, true: Array, mask: Array) -> HorizonErrors:
-    """How wrong members are k steps ahead, and how far apart.
+    """Computes how wrong members are k steps ahead, and how far apart.
 
     Args:
-      predicted: ``[N, L, E, T]`` or ``[N, L, E, T, S']``, as of a `Foresight`.
+      predicted: ``[N, L, E, T]`` or ``[N, L, E, T, S']``, as in `EpisodePrediction`.
       true: ``[N, L, T]`` or ``[N, L, T, S']``.
       mask: ``[N, L, T]``.
     """
@@ -180,47 +176,42 @@ def horizon_errors(predicted: Array, true: Array, mask: Array) -> HorizonErrors:
     )
 
 
-def retrace_plans(key: Key, state: TrainState, episode: Episode, config: RGRLConfig) -> PlanOutput:
-    """The plans that were made while `rgrl_jax.play` played episodes from a key, made again.
+def recompute_plans(key: Key, state: RGRLState, episode: Episode, config: RGRLConfig) -> PlanOutput:
+    """Computes again the plans that were made while `rgrl_jax.play` played episodes from a key.
 
     A pure function, compiled as it is called.
 
     Args:
-      key: the key that `rgrl_jax.play` was given.
-      state: likewise.
+      key: key that `rgrl_jax.play` was given.
+      state: state that it was given.
       episode: what it returned, ``N`` episodes.
-      config: likewise.
+      config: config that it was given.
 
     Returns:
-      A `PlanOutput` with leaves ``[M, N, ...]``; plan ``m`` was made at step ``m * config.replan_every``. The rewards
-      it predicts are without novelty. Rows past the end of an episode mean nothing.
+      A `PlanOutput` with leaves ``[M, N, ...]``; plan ``m`` was made at step ``m * planner.replan_every``. The
+      rewards it predicts are without novelty. Rows past the end of an episode mean nothing.
 
     Raises:
       ValueError: the algorithm makes no plans.
     """
-    check_model(config)
-    return _retrace(key, state, episode, config)
+    check_has_model(config)
+    return _recompute_plans(key, state, episode, config)
 
 
 @jax.jit
-def _retrace(key: Key, state: TrainState, episode: Episode, config: RGRLConfig) -> PlanOutput:
-    config = config.replace(padding="virtual", plan_novelty=0.0)  # as `show` has it
-    built = parts(config.replace(unroll=config.plan_unroll))
-    n = episode.length.shape[0]
-    policy_key = jax.random.split(key, 3)[2]
-    env_state = env_states(key, built.spec, episode) if config.dynamics == "environment" else ()
+def _recompute_plans(key: Key, state: RGRLState, episode: Episode, config: RGRLConfig) -> PlanOutput:
+    config = without_exploration(config)
+    components, policy_key = build_for_planning(config), jax.random.split(key, 3)[2]
 
-    def step(memory: PyTree, t: Array) -> tuple[PyTree, PlanOutput]:
-        view = View(episode, t, jax.tree.map(lambda x: x[t], env_state), memory)
-        out, _ = plan_rows(jax.random.fold_in(policy_key, t), state.params, view, config, jnp.float32(0.0), built)
-        if config.plan_warm_start:
-            memory = shifted(out.latent, config.replan_every)
-        if config.novelty:
-            size = built.codec.reward_size
-            reward = out.predicted.reward[..., :size] / emphasis(config)[:size]
+    def replan(t: Array) -> PlanOutput:
+        timestep = Timestep(episode, t, (), ())
+        step_key = jax.random.fold_in(policy_key, t)
+        out, _ = plan_for_envs(step_key, state.params, timestep, config, components, jnp.float32(0.0))
+        if config.target.novelty:
+            size = components.codec.reward_size
+            reward = out.predicted.reward[..., :size] / reward_weights(config.planner, size)[:size]
             out = out.replace(predicted=out.predicted._replace(reward=reward))
-        return memory, out
+        return out
 
-    times = jnp.arange(0, episode.obs.shape[0] - 1, config.replan_every)
-    with matmul_precision(config.precision):
-        return jax.lax.scan(step, first_view(config, n)["memory"], times)[1]
+    times = jnp.arange(0, episode.obs.shape[0] - 1, config.planner.replan_every)
+    return jax.lax.map(replan, times)

@@ -1,24 +1,67 @@
-"""Replay: raw steps stored once, windows gathered by index and encoded when drawn.
+"""Replay of raw steps, from which windows are gathered by index and encoded when they are drawn.
 
-One ring of ``C`` rows. An episode of ``n`` steps takes ``n + 1`` rows in order, the last of which holds only
-the final observation. One weight per row does the rest: 0 marks a row that no window may start from
-(the end of an episode, a duplicate, an evicted window), anything else is its priority. Past the end a
-window stays at the final row: padding is virtual, no environment step is spent on it.
+One ring of ``C`` rows. An episode of ``n`` steps takes ``n + 1`` rows in order, the last of which holds only the
+final observation. One weight per row does the rest: 0 marks a row that no window may start from (the end of an
+episode, a duplicate, an evicted window), anything else is its priority. Past the end a window stays at the final row:
+padding is virtual, no environment step is spent on it.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rgrl_jax.encoding import Codec
-from rgrl_jax.types import Array, History, Key, Scalar, Window
+from rgrl_jax.algos.rgrl.codec import Codec
+from rgrl_jax.algos.rgrl.fingerprints import count_equal, fingerprint
+from rgrl_jax.algos.rgrl.models import History
+from rgrl_jax.types import Array, Key, Scalar
 
 Shaped = Array | jax.ShapeDtypeStruct
-"""Something with a shape and a dtype."""
+"""Anything with a shape and a dtype."""
 
-DEDUPE = ("none", "window", "components", "similar")
+RESOLUTION = 0.1
+"""Step to which encoded states are rounded where "the same state" is asked for."""
+
+
+class Window(struct.PyTreeNode):
+    """A training sample: a present, the actions taken from there, and what came of them.
+
+    Attributes:
+      history: the ``H`` steps before the present.
+      present: encoded state ``[S]``.
+      actions: encoded actions ``[T, A]`` in -1..1.
+      rewards: encoded targets ``[T, R]`` in -1..1.
+      states: encoded states ``[T, S]`` after each action.
+      mask: ``[T]``, 1 where the step was observed or is certain (past a terminal state), 0 where it is unknown (past
+        a
+        time limit).
+    """
+
+    history: History
+    present: Array
+    actions: Array
+    rewards: Array
+    states: Array
+    mask: Array
+
+
+class WindowShape(NamedTuple):
+    """How windows are cut and encoded.
+
+    Attributes:
+      codec: the encoders.
+      history_length: ``H``.
+      horizon: ``T``.
+      padding: steps recorded after the end of an episode that terminated.
+    """
+
+    codec: Codec
+    history_length: int
+    horizon: int
+    padding: int = 0
 
 
 class ReplayState(struct.PyTreeNode):
@@ -27,13 +70,12 @@ class ReplayState(struct.PyTreeNode):
     Attributes:
       obs: raw observations ``[C, ...]``.
       action: raw actions ``[C, ...]``.
-      reward: what the model learns as reward ``[C]``; the final row of an episode holds what every step
-        past the end is worth.
-      to_end: rows from here to the final row of the episode ``[C]`` int32.
+      reward: targets of the reward head ``[C]``; the final row of an episode holds that of every step past the end.
+      steps_left: rows from here to the final row of the episode ``[C]`` int32.
       episode: number of the episode ``[C]`` int32, -1 where nothing was written.
       terminated: whether that episode ended by itself ``[C]`` bool.
       weight: drawing weight of the window that starts here ``[C]``, 0 for none.
-      digest: fingerprints for finding duplicates ``[C, D, 2]`` uint32; ``D = 0`` without dedupe.
+      fingerprints: fingerprints for finding duplicates ``[C, D, 2]`` uint32; ``D = 0`` without dedupe.
       cursor: row that is written next, scalar int32.
       episodes: episodes written so far, scalar int32.
     """
@@ -41,34 +83,34 @@ class ReplayState(struct.PyTreeNode):
     obs: Array
     action: Array
     reward: Array
-    to_end: Array
+    steps_left: Array
     episode: Array
     terminated: Array
     weight: Array
-    digest: Array
+    fingerprints: Array
     cursor: Array
     episodes: Array
 
 
 def init(obs: Shaped, action: Shaped, *, capacity: int, dedupe: str = "none") -> ReplayState:
-    """An empty replay.
+    """Makes an empty replay.
 
     Args:
       obs: one observation, for its shape and dtype.
-      action: one action, likewise.
+      action: one action, for its shape and dtype.
       capacity: ``C``, at least one row more than the longest episode has steps.
       dedupe: see `drop_duplicates`.
     """
-    components = {"none": 0, "window": 1, "similar": 1, "components": 6}[dedupe]
+    components = {"none": 0, "window": 1, "components": 6}[dedupe]
     return ReplayState(
         obs=jnp.zeros((capacity, *obs.shape), obs.dtype),
         action=jnp.zeros((capacity, *action.shape), action.dtype),
         reward=jnp.zeros(capacity),
-        to_end=jnp.zeros(capacity, jnp.int32),
+        steps_left=jnp.zeros(capacity, jnp.int32),
         episode=jnp.full(capacity, -1, jnp.int32),
         terminated=jnp.zeros(capacity, bool),
         weight=jnp.zeros(capacity),
-        digest=jnp.zeros((capacity, components, 2), jnp.uint32),
+        fingerprints=jnp.zeros((capacity, components, 2), jnp.uint32),
         cursor=jnp.int32(0),
         episodes=jnp.int32(0),
     )
@@ -103,7 +145,7 @@ def add(
     step = jnp.arange(obs.shape[0], dtype=jnp.int32)
     last = length + jnp.where(terminated, padding, 0)
     rows = jnp.where(step <= last, (state.cursor + step) % capacity, capacity)  # capacity: dropped
-    fresh = jnp.where(state.weight.max() > 0, state.weight.max(), 1.0)
+    max_priority = jnp.where(state.weight.max() > 0, state.weight.max(), 1.0)
 
     def put(store: Array, values: Array) -> Array:
         return store.at[rows].set(values, mode="drop")
@@ -112,17 +154,17 @@ def add(
         obs=put(state.obs, obs),
         action=put(state.action, action),
         reward=put(state.reward, reward),
-        to_end=put(state.to_end, last - step),
+        steps_left=put(state.steps_left, last - step),
         episode=put(state.episode, jnp.broadcast_to(state.episodes, step.shape)),
         terminated=put(state.terminated, jnp.broadcast_to(terminated, step.shape)),
-        weight=put(state.weight, jnp.where(step < length, fresh, 0.0)),
+        weight=put(state.weight, jnp.where(step < length, max_priority, 0.0)),
         cursor=(state.cursor + last + 1) % capacity,
         episodes=state.episodes + 1,
     )
 
 
 def num_windows(state: ReplayState) -> Array:
-    """Windows that can be drawn, scalar int32."""
+    """Counts the windows that can be drawn, scalar int32."""
     return (state.weight > 0).sum(dtype=jnp.int32)
 
 
@@ -135,63 +177,45 @@ def draw(key: Key, weight: Array, shape: tuple[int, ...]) -> Array:
     Returns:
       Indices of ``shape``, int32.
     """
-    cumulative = jax.lax.cummax(jnp.cumsum(weight))  # a float32 sum may step back a little
+    cumulative = jax.lax.cummax(jnp.cumsum(weight))  # a parallel float32 sum may step back a little
     point = jax.random.uniform(key, shape) * cumulative[-1]
     index = jnp.searchsorted(cumulative, point, side="right")
     index = jnp.minimum(index, weight.shape[0] - 1)  # rounding may reach the very top
+    # Rounding may also end in a row of weight 0: take the last valid row before it, or the first of all.
     rows = jnp.where(weight > 0, jnp.arange(weight.shape[0]), -1)
     return jnp.maximum(jax.lax.cummax(rows)[index], jnp.argmax(weight > 0)).astype(jnp.int32)
 
 
-def window(
-    state: ReplayState,
-    start: Array,
-    codec: Codec,
-    *,
-    history_length: int,
-    horizon: int,
-    padding: int = 0,
-    novelty: Array | None = None,
-) -> Window:
+def window(state: ReplayState, start: Array, shape: WindowShape, novelty: Array | None = None) -> Window:
     """Gathers and encodes the window that starts at row ``start``.
 
-    Past the end of an episode the state is the final one with the done block set, the reward is the
-    final row's, and the actions are 0 (see `free_actions`). Before its beginning, or where the
-    ring has overwritten it, the history is -1 throughout.
+    Past the end of an episode the state is the final one with the done block set, the reward is the final row's, and
+    the actions are 0 (see `randomize_padded_actions`). Before its beginning, or where the ring has overwritten it,
+    the history is -1 throughout.
 
     Args:
       state: the replay.
       start: scalar row index.
-      codec: encoders.
-      history_length: ``H``.
-      horizon: ``T``.
-      padding: as given to `add`.
-      novelty: of the rows ``[C]`` in 0..1, see `novelty`; scaled to -1..1 it becomes one more entry of the rewards.
+      shape: how windows are cut.
+      novelty: novelty of the rows ``[C]`` in 0..1, see `novelty`; scaled to -1..1 it becomes one more entry of the
+        rewards.
 
     Returns:
       A `Window`; its mask is 0 for steps past a time limit, of which nothing is known.
     """
-    capacity = state.weight.shape[0]
-    left = state.to_end[start]
-    offset = jnp.arange(horizon + 1)
+    capacity, codec = state.weight.shape[0], shape.codec
+    left = state.steps_left[start]
+    offset = jnp.arange(shape.horizon + 1)
     rows = (start + jnp.minimum(offset, left)) % capacity
-    ended = state.terminated[start] & (offset >= left - padding)
+    ended = state.terminated[start] & (offset >= left - shape.padding)
     states = jax.vmap(codec.encode_state)(state.obs[rows], ended)
     past = offset[:-1] >= left
     actions = jax.vmap(codec.encode_action)(state.action[rows[:-1]])
     rewards = jax.vmap(codec.encode_reward)(state.reward[rows[:-1]])
     if novelty is not None:
         rewards = jnp.concatenate([rewards, 2.0 * novelty[rows[:-1], None] - 1.0], axis=1)
-
-    before = (start - history_length + jnp.arange(history_length)) % capacity
-    expected = left + history_length - jnp.arange(history_length)  # rows to the end, unless the ring wrapped
-    known = ((state.episode[before] == state.episode[start]) & (state.to_end[before] == expected))[:, None]
-    history = History(
-        jnp.where(known, jax.vmap(codec.encode_state)(state.obs[before], jnp.zeros(history_length, bool)), -1.0),
-        jnp.where(known, jax.vmap(codec.encode_action)(state.action[before]), -1.0),
-    )
     return Window(
-        history=history,
+        history=_history(state, start, shape),
         present=states[0],
         actions=jnp.where(past[:, None], 0.0, actions),
         rewards=rewards,
@@ -200,16 +224,27 @@ def window(
     )
 
 
-def free_actions(key: Key, state: ReplayState, start: Array, actions: Array) -> Array:
-    """Replaces the actions past the end of an episode by uniform noise: nothing depends on them there.
+def _history(state: ReplayState, start: Array, shape: WindowShape) -> History:
+    n, codec, left = shape.history_length, shape.codec, state.steps_left[start]
+    before = (start - n + jnp.arange(n)) % state.weight.shape[0]
+    expected = left + n - jnp.arange(n)  # rows to the end, unless the ring wrapped
+    known = ((state.episode[before] == state.episode[start]) & (state.steps_left[before] == expected))[:, None]
+    return History(
+        jnp.where(known, jax.vmap(codec.encode_state)(state.obs[before], jnp.zeros(n, bool)), -1.0),
+        jnp.where(known, jax.vmap(codec.encode_action)(state.action[before]), -1.0),
+    )
+
+
+def randomize_padded_actions(key: Key, state: ReplayState, start: Array, actions: Array) -> Array:
+    """Replaces the actions ``[T, A]`` past the end of an episode by uniform noise: nothing depends on them there.
 
     Args:
       key: consumed.
       state: the replay.
       start: scalar row index of the window.
-      actions: encoded actions ``[T, A]`` of the window.
+      actions: encoded actions of the window.
     """
-    past = jnp.arange(actions.shape[0]) >= state.to_end[start]
+    past = jnp.arange(actions.shape[0]) >= state.steps_left[start]
     noise = jax.random.uniform(key, actions.shape, minval=-1.0, maxval=1.0)
     return jnp.where(past[:, None], noise, actions)
 
@@ -221,82 +256,69 @@ def evict(key: Key, state: ReplayState, max_windows: int) -> ReplayState:
     return state.replace(weight=jnp.where(rank < max_windows, state.weight, 0.0))
 
 
-def drop_duplicates(
-    state: ReplayState,
-    first: Array,
-    length: Array,
-    codec: Codec,
-    *,
-    history_length: int,
-    horizon: int,
-    padding: int = 0,
-    resolution: Scalar | None = None,
-) -> ReplayState:
+def drop_duplicates(state: ReplayState, first: Array, length: Array, shape: WindowShape) -> ReplayState:
     """Removes windows of the newest episode that the replay holds already (line 20 of Algorithm 1).
 
-    With ``dedupe="window"`` a window is a duplicate if an equal encoded window can be drawn; with ``"similar"``
-    if one can be drawn that is equal after rounding to multiples of ``resolution``; with ``"components"``, the
-    reference's law, if each of its six components, separately, occurs in some window that can be drawn.
+    With ``dedupe="window"`` a window is a duplicate if an equal encoded window can be drawn; with ``"components"``,
+    as in the authors' code, if each of its six components, separately, occurs in some window that can be drawn.
     Components are compared by two independent 32-bit fingerprints each.
 
     Args:
       state: the replay, just after `add`.
       first: row of the newest episode's first step, scalar int32.
       length: its steps, scalar int32.
-      codec: encoders.
-      history_length: ``H``.
-      horizon: ``T``.
-      padding: as given to `add`.
-      resolution: step that encoded values are rounded to before they are compared; None for no rounding.
+      shape: how windows are cut.
     """
-    capacity, components = state.digest.shape[:2]
+    capacity, components = state.fingerprints.shape[:2]
     if not components:
         return state
-    fresh = state.weight.max()
+    max_priority = state.weight.max()
     newest = state.episode == state.episodes - 1
 
     def check(step: Array, state: ReplayState) -> ReplayState:
         row = (first + step) % capacity
-        sample = window(state, row, codec, history_length=history_length, horizon=horizon, padding=padding)
-        digest = _digests(jax.tree.map(lambda x: _round(x, resolution), sample), components)
-        equal = (state.digest == digest).all(axis=-1) & (state.weight > 0)[:, None]  # [C, D]
+        prints = _fingerprints(window(state, row, shape), components)
+        equal = (state.fingerprints == prints).all(axis=-1) & (state.weight > 0)[:, None]  # [C, D]
         duplicate = equal.any(axis=0).all()
         return state.replace(
-            digest=state.digest.at[row].set(digest),
-            weight=state.weight.at[row].set(jnp.where(duplicate, 0.0, fresh)),
+            fingerprints=state.fingerprints.at[row].set(prints),
+            weight=state.weight.at[row].set(jnp.where(duplicate, 0.0, max_priority)),
         )
 
+    # One after the other: a window may also be the duplicate of an earlier one of its own episode.
     state = state.replace(weight=jnp.where(newest, 0.0, state.weight))
     return jax.lax.fori_loop(0, length, check, state)
 
 
-def balance(state: ReplayState, codec: Codec, resolution: Scalar) -> ReplayState:
-    """Gives every distinct present state the same chance, however many windows start from it.
+def _fingerprints(sample: Window, components: int) -> Array:
+    """Computes the fingerprints of a window ``[D, 2]``: of everything at once (D = 1) or of its six parts (D = 6)."""
+    parts = [*sample.history, sample.present, sample.actions, sample.rewards, sample.states]
+    flat = [part.reshape(-1) for part in parts]
+    if components == 1:
+        flat = [jnp.concatenate(flat)]
+    return jnp.stack([fingerprint(part) for part in flat])
 
-    Args:
-      state: the replay.
-      codec: encoders.
-      resolution: as for `drop_duplicates`: states that round to the same are the same.
 
-    Returns:
-      The replay with weights ``1 / n`` where ``n`` windows that can be drawn share a present.
+def balance(state: ReplayState, codec: Codec) -> ReplayState:
+    """Gives every distinct present state the same probability: weights ``1 / n`` where ``n`` windows share a present.
+
+    States that round to the same multiples of `RESOLUTION` are the same.
     """
     valid = state.weight > 0
-    weight = 1.0 / _occurrences(state, valid, codec, resolution)
+    weight = 1.0 / _count_states(state, valid, codec)
     return state.replace(weight=jnp.where(valid, weight, 0.0))
 
 
-def novelty(state: ReplayState, codec: Codec, resolution: Scalar, discount: Scalar) -> Array:
-    """How new the states after each row were: a discounted average of ``1 / sqrt(n)``, in 0..1.
+def novelty(state: ReplayState, codec: Codec, discount: Scalar) -> Array:
+    """Computes how new the states after each row were: a discounted average of ``1 / sqrt(n)``, in 0..1.
 
-    ``v_t = (1 - gamma) / sqrt(n_{t+1}) + gamma v_{t+1}`` where ``n`` counts the stored states that round to the same;
-    0 past a true end, and past a time limit as new as the last state. The counts are those of count-based
-    exploration bonuses (Strehl and Littman 2008, "An analysis of model-based interval estimation").
+    ``v_t = (1 - gamma) / sqrt(n_{t+1}) + gamma v_{t+1}`` where ``n`` counts the stored states that round to the same
+    multiples of `RESOLUTION`; 0 past a true end, and past a time limit as new as the last state. The counts are those
+    of count-based exploration bonuses (Strehl and Littman 2008, "An analysis of model-based interval estimation").
 
     Args:
       state: the replay.
-      codec: encoders.
-      resolution: as for `balance`.
+      codec: the encoders.
       discount: gamma, 0..1.
 
     Returns:
@@ -304,13 +326,14 @@ def novelty(state: ReplayState, codec: Codec, resolution: Scalar, discount: Scal
     """
     capacity = state.weight.shape[0]
     stored = state.episode >= 0
-    bonus = jnp.where(stored, 1.0 / jnp.sqrt(_occurrences(state, stored, codec, resolution)), 0.0)
+    bonus = jnp.where(stored, 1.0 / jnp.sqrt(_count_states(state, stored, codec)), 0.0)
     age = (state.cursor + jnp.arange(capacity)) % capacity  # rows in the order in which they were written
-    bonus, final = bonus[age], (state.to_end[age] == 0) | ~stored[age]
+    bonus, final = bonus[age], (state.steps_left[age] == 0) | ~stored[age]
     tail = jnp.where(state.terminated[age], 0.0, bonus)
     own = jnp.where(final, tail, (1.0 - discount) * jnp.roll(bonus, -1))
     passed_on = jnp.where(final, 0.0, discount)
 
+    # The recursion v_t = own_t + passed_on_t v_{t+1} composes associatively: log C steps instead of C.
     def chain(later: tuple[Array, Array], earlier: tuple[Array, Array]) -> tuple[Array, Array]:
         return earlier[0] + earlier[1] * later[0], earlier[1] * later[1]
 
@@ -318,46 +341,11 @@ def novelty(state: ReplayState, codec: Codec, resolution: Scalar, discount: Scal
     return jnp.zeros(capacity).at[age].set(value)
 
 
-def _occurrences(state: ReplayState, valid: Array, codec: Codec, resolution: Scalar) -> Array:
-    """How many of the ``valid [C]`` rows hold a state that rounds to the same, for each of them ``[C]``."""
+def _count_states(state: ReplayState, valid: Array, codec: Codec) -> Array:
+    """Counts for each row how many of the same validity ``[C]`` hold a state that rounds to the same, ``[C]``."""
 
     def present(obs: Array) -> Array:
-        return _fingerprint(_round(codec.encode_state(obs, jnp.bool_(False)), resolution))
+        rounded = jnp.round(codec.encode_state(obs, jnp.bool_(False)) / RESOLUTION)
+        return fingerprint(rounded.astype(jnp.int32).astype(jnp.float32))  # integers know no -0
 
-    prints = jax.lax.map(present, state.obs, batch_size=256)
-    # Those that are valid first, equal ones side by side.
-    order = jnp.lexsort((prints[:, 1], prints[:, 0], ~valid))
-    ranked, known = prints[order], valid[order]
-    begins = jnp.concatenate([jnp.ones(1, bool), (ranked[1:] != ranked[:-1]).any(axis=1) | (known[1:] != known[:-1])])
-    group = jnp.cumsum(begins) - 1
-    count = jax.ops.segment_sum(jnp.ones(len(group)), group, num_segments=len(group))
-    return jnp.zeros(len(group)).at[order].set(count[group])
-
-
-def _round(values: Array, resolution: Scalar | None) -> Array:
-    """Values in whole steps of ``resolution``, or as they are. By way of integers, which know no -0."""
-    if resolution is None:
-        return values
-    return jnp.round(values / resolution).astype(jnp.int32).astype(jnp.float32)
-
-
-def _digests(sample: Window, components: int) -> Array:
-    """Fingerprints of a window ``[D, 2]``: of everything at once (D = 1) or of its six parts (D = 6)."""
-    parts = [*sample.history, sample.present, sample.actions, sample.rewards, sample.states]
-    flat = [part.reshape(-1) for part in parts]
-    if components == 1:
-        flat = [jnp.concatenate(flat)]
-    return jnp.stack([_fingerprint(part) for part in flat])
-
-
-def _fingerprint(values: Array) -> Array:
-    """Two 32-bit fingerprints ``[2]`` of a float vector: sums of mixed words, position by position."""
-
-    def mix(word: Array) -> Array:  # the finaliser of MurmurHash3
-        word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
-        word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
-        return word ^ (word >> 16)
-
-    bits = jax.lax.bitcast_convert_type(values.astype(jnp.float32), jnp.uint32)
-    place = mix(jnp.arange(bits.size, dtype=jnp.uint32) + jnp.uint32(1))
-    return jnp.stack([mix(mix(bits ^ place) + seed).sum(dtype=jnp.uint32) for seed in (jnp.uint32(1), jnp.uint32(2))])
+    return count_equal(jax.lax.map(present, state.obs, batch_size=256), valid)

@@ -1,27 +1,35 @@
-"""What a model is, and the registry of models.
+"""The model protocol, and the registry of models.
 
-A model predicts, from a present state and a sequence of actions, the reward and the state after each
-action. It is a pair of pure functions on an explicit pytree of weights, which a ``flax.linen`` module
-with these method names satisfies as it is, and anything else (equinox, nnx, plain functions) can.
+A model predicts, from a present state and a sequence of actions, the reward and the state after each action. It is a
+few pure functions on an explicit pytree of weights: a ``flax.linen`` module, equinox, nnx or plain functions can be
+one.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from rgrl_jax.types import Array, History, Key, ModelOutput, Params, PyTree
+from rgrl_jax.algos.fields import nearest
+from rgrl_jax.planning.outputs import ModelOutput
+from rgrl_jax.types import Array, Key, Params, PyTree
+
+
+class History(NamedTuple):
+    """Steps before the present: ``states [H, S]``, ``actions [H, A]``, oldest first, -1 before the start."""
+
+    states: Array
+    actions: Array
 
 
 class Model(Protocol):
-    """``init`` / ``remember`` / ``apply``; everything is unbatched, ``vmap`` it from outside."""
+    """Predicts rewards and states; everything is unbatched, ``vmap`` it from outside."""
 
     def init(self, key: Key) -> Params:
         """Draws the weights of one member."""
 
-    def remember(self, params: Params, history: History) -> PyTree:
-        """Digests ``history`` (``[H, S]``, ``[H, A]``) into a memory; run once per environment step."""
+    def encode_history(self, params: Params, history: History) -> PyTree:
+        """Encodes ``history`` (``[H, S]``, ``[H, A]``) into a memory; runs once per environment step."""
 
     def apply(
         self,
@@ -30,50 +38,100 @@ class Model(Protocol):
         present: Array,
         actions: Array,
         states: Array | None = None,
-        dropout_key: Key | None = None,
     ) -> ModelOutput:
         """Predicts ``reward [T, R]`` and ``state [T, S]`` from ``present [S]`` and ``actions [T, A]``.
 
-        A model without feedback answers ``state = None``. ``states [T, S]`` are passed only if the config says
-        ``teacher_forcing``: the true states after each action, to be read instead of those predicted; and
-        ``dropout_key`` only if it asks for ``dropout``.
+        A model that predicts no states returns ``state = None``. With ``learner.teacher_forcing`` learning passes
+        ``states [T, S]``, the true states after each action, to be read instead of the predicted ones.
         """
 
 
-ModelFactory = Callable[..., Model]
-"""Called as ``make(config, state_size=S, action_size=A, reward_size=R)``; with ``encoder="conv"`` also with
-``image_shape=(height, width[, channels])``, of the image that the leading entries of a state are."""
+class ModelSpec(NamedTuple):
+    """Sizes and settings that a model is made of.
+
+    Attributes:
+      state_size: ``S``.
+      action_size: ``A``.
+      reward_size: ``R``, one more with novelty.
+      width: ``d``, features per layer.
+      layers: stacked layers.
+      heads: attention heads.
+      history_length: ``H``.
+      unroll: model steps compiled into one loop body.
+      reward_from: ``"feature"`` or ``"state"``, input of the reward head.
+      image_shape: shape of the image that the leading entries of a state are; None embeds the state by one map.
+      biases: whether there are biases.
+      squash_outputs: whether predictions are squashed by tanh.
+      residual: whether the change of the state is predicted.
+      doubled_positions: whether the exponent of sinusoidal positions is doubled.
+      linear_feed_forward: whether a transformer's feed-forward part is a single linear map.
+    """
+
+    state_size: int
+    action_size: int
+    reward_size: int
+    width: int = 32
+    layers: int = 1
+    heads: int = 4
+    history_length: int = 0
+    unroll: int = 1
+    reward_from: str = "feature"
+    image_shape: tuple[int, ...] | None = None
+    biases: bool = True
+    squash_outputs: bool = False
+    residual: bool = True
+    doubled_positions: bool = False
+    linear_feed_forward: bool = False
+
+
+ModelFactory = Callable[[ModelSpec], Model]
 
 _MODELS: dict[str, ModelFactory] = {}
 
 
-def register_model(name: str, make: ModelFactory) -> None:
-    """Makes a model available as ``config.model = name``.
+def register(name: str, make: ModelFactory) -> None:
+    """Makes a model available as ``model.kind = name``.
 
     Args:
       name: unused so far.
-      make: ``make(config, *, state_size, action_size, reward_size) -> Model``.
+      make: ``make(spec) -> Model``, see `ModelSpec`.
 
     Raises:
       ValueError: the name is taken.
+      TypeError: ``make`` cannot be called.
     """
     if name in _MODELS:
         raise ValueError(f"model {name!r} is already registered; pick another name")
+    if not callable(make):
+        raise TypeError(f"make = {make!r} of model {name!r} must be a function of a ModelSpec")
     _MODELS[name] = make
 
 
-def list_models() -> list[str]:
-    """Names that ``config.model`` can take, sorted."""
+def unregister(name: str) -> None:
+    """Removes a model from the registry, if it is there."""
+    _MODELS.pop(name, None)
+
+
+def names() -> list[str]:
+    """Lists the names that ``model.kind`` can take, sorted."""
     return sorted(_MODELS)
 
 
-def factory(name: str) -> ModelFactory:
-    """What makes the model called ``name``.
+def get_factory(name: str) -> ModelFactory:
+    """Returns the function that makes the model called ``name``.
 
     Raises:
       ValueError: no such model; the message names the nearest ones.
     """
     if name not in _MODELS:
-        near = difflib.get_close_matches(name, _MODELS, cutoff=0.3) or list_models()
-        raise ValueError(f"model = {name!r} is not registered; nearest: {', '.join(near)}")
+        raise ValueError(f"model.kind = {name!r} is not registered; nearest: {nearest(name, names())}")
     return _MODELS[name]
+
+
+def make(name: str, spec: ModelSpec) -> Model:
+    """Makes the model registered as ``name``.
+
+    Raises:
+      ValueError: no such model; the message names the nearest ones.
+    """
+    return get_factory(name)(spec)

@@ -1,4 +1,4 @@
-"""How a state becomes part of a token: one map of the vector, or convolutions over the image in it."""
+"""Embedding of states that hold an image, by convolutions."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ import jax.numpy as jnp
 
 from rgrl_jax.types import Array
 
-ENCODERS = ("dense", "conv")
 
-
-class Window3x3(nn.Module):
-    """A convolution of 3 x 3 with zeros around, as one product of every pixel's neighbourhood with the kernel.
+class Conv3x3(nn.Module):
+    """Convolves with a 3 x 3 kernel and zeros around, as one product of every pixel's neighbourhood with the kernel.
 
     Members have kernels of their own, and XLA runs a convolution with many kernels far slower than a product.
 
     Attributes:
-      channels: of the result.
+      channels: channels of the result.
     """
 
     channels: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
-        """``[..., height, width, depth]`` to ``[..., height, width, channels]``."""
+        """Maps ``[..., height, width, depth]`` to ``[..., height, width, channels]``."""
         height, width, depth = x.shape[-3:]
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, depth, self.channels))
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
@@ -34,12 +32,12 @@ class Window3x3(nn.Module):
 
 
 class Conv(nn.Module):
-    """Two convolutions of 3 x 3 over an image, then one map to the token; what is not image goes there directly.
+    """Embeds an image by two 3 x 3 convolutions and one linear map, which reads the other entries of the state too.
 
     Attributes:
       image_shape: ``(height, width)`` or ``(height, width, channels)`` of the leading entries of a state.
       width: ``d``, features of a token.
-      channels: of both convolutions.
+      channels: channels of both convolutions.
     """
 
     image_shape: tuple[int, ...]
@@ -48,11 +46,11 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, state: Array) -> Array:
-        """``[..., S]`` to ``[..., d]``."""
+        """Maps states ``[..., S]`` to embeddings ``[..., d]``."""
         height, width, depth = (*self.image_shape, 1)[:3]
         image, rest = jnp.split(state, [height * width * depth], axis=-1)
         x = image.reshape(*state.shape[:-1], height, width, depth)
         for layer in range(2):
-            x = jax.nn.relu(Window3x3(self.channels, name=f"conv_{layer}")(x))
+            x = jax.nn.relu(Conv3x3(self.channels, name=f"conv_{layer}")(x))
         x = jnp.concatenate([x.reshape(*state.shape[:-1], -1), rest], axis=-1)
         return nn.Dense(self.width, use_bias=False, name="dense")(x)

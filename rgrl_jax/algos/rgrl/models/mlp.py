@@ -1,13 +1,12 @@
-"""A feed-forward core: the next state and reward follow from the present token and the last few before it."""
+"""A feed-forward backbone: the feature follows from the present token and the last few before it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from rgrl_jax.models.frame import draw_matrices, register_core
+from rgrl_jax.algos.rgrl.models.base import ModelSpec
+from rgrl_jax.algos.rgrl.models.sequence_model import draw_matrices, register_backbone
 from rgrl_jax.types import Array
 
 
@@ -18,36 +17,33 @@ class MLP(nn.Module):
       width: ``d``.
       layers: dense layers after the token.
       history: tokens before the present one that are read beside it, ``H``.
-      use_bias: biases in the layers.
-      initializer: of their weights, by name.
+      biases: whether the layers have biases.
     """
 
     width: int
     layers: int
     history: int = 0
-    use_bias: bool = True
-    initializer: str = "xavier_normal"
+    biases: bool = True
 
     def setup(self) -> None:
         """Makes the weights; linen calls this."""
-        draw = draw_matrices(self.initializer)
-        self.dense = self.param("dense", draw, (self.layers, self.width, self.width))
+        self.dense = self.param("dense", draw_matrices, (self.layers, self.width, self.width))
         if self.history:
-            self.past = self.param("past", draw, (self.history * self.width, self.width))
+            self.past = self.param("past", draw_matrices, (self.history * self.width, self.width))
         bias = (self.layers, self.width)
-        self.bias = self.param("bias", nn.initializers.zeros, bias) if self.use_bias else jnp.zeros(bias)
+        self.bias = self.param("bias", nn.initializers.zeros, bias) if self.biases else jnp.zeros(bias)
 
-    def start(self) -> Array:
-        """The tokens before the first ``[H, d]``: nothing."""
+    def initial_state(self) -> Array:
+        """Returns the tokens before the first ``[H, d]``: zeros."""
         return jnp.zeros((self.history, self.width), self.dense.dtype)
 
-    def extend(self, memory: Array, n: int) -> Array:
-        """Room for the last ``H`` tokens is always there."""
+    def reserve(self, memory: Array, n: int) -> Array:
+        """Returns the memory as it is: the last ``H`` tokens always have room."""
         del n
         return memory
 
-    def sweep(self, memory: Array, tokens: Array) -> tuple[Array, Array]:
-        """Every token ``[n, d]`` by itself, with the ``H`` before it."""
+    def scan(self, memory: Array, tokens: Array) -> tuple[Array, Array]:
+        """Reads every token ``[n, d]`` by itself, with the ``H`` before it."""
         seen, n = jnp.concatenate([memory, tokens]), len(tokens)
         x = tokens
         if self.history:
@@ -58,8 +54,8 @@ class MLP(nn.Module):
         return seen[n:], x
 
 
-def _make(config: Any) -> MLP:
-    return MLP(config.width, config.layers, config.history_length, config.use_bias, config.initializer)
+def _make(spec: ModelSpec) -> MLP:
+    return MLP(spec.width, spec.layers, spec.history_length, spec.biases)
 
 
-register_core("mlp", _make)
+register_backbone("mlp", _make)

@@ -1,4 +1,4 @@
-"""Recurrent cores: stacked plain, GRU or LSTM cells (spec part e), in PyTorch's and cuDNN's form of the gates."""
+"""Recurrent backbones: stacked plain, GRU or LSTM cells, with the gates as PyTorch and cuDNN have them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax.models.frame import register_core
+from rgrl_jax.algos.rgrl.models.base import ModelSpec
+from rgrl_jax.algos.rgrl.models.sequence_model import register_backbone
 from rgrl_jax.types import Array, Key, PyTree
 
 
 def rnn_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: Array, x: Array) -> Array:
-    """One step of a plain cell, ``tanh(W x + U h + b)``.
+    """Computes one step of a plain cell, ``tanh(W x + U h + b)``.
 
     Args:
       input_weights: ``[d, d]``.
@@ -31,7 +32,7 @@ def rnn_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: A
 
 
 def gru_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: Array, x: Array) -> Array:
-    """One step of a GRU cell, the reset gate applied after the product as in PyTorch and cuDNN.
+    """Computes one step of a GRU cell, the reset gate applied after the product as in PyTorch and cuDNN.
 
     Args:
       input_weights: ``[d, 3d]``, gates in the order reset, update, new.
@@ -55,7 +56,7 @@ def gru_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: A
 def lstm_step(
     input_weights: Array, hidden_weights: Array, bias: Array, carry: tuple[Array, Array], x: Array
 ) -> tuple[Array, Array]:
-    """One step of an LSTM cell.
+    """Computes one step of an LSTM cell.
 
     Args:
       input_weights: ``[d, 4d]``, gates in the order input, forget, new, output.
@@ -68,25 +69,31 @@ def lstm_step(
       The next hidden and cell state.
     """
     hidden, cell = carry
-    take, keep, new, show = jnp.split(x @ input_weights + bias[0] + hidden @ hidden_weights + bias[1], 4)
+    take, keep, new, emit = jnp.split(x @ input_weights + bias[0] + hidden @ hidden_weights + bias[1], 4)
     cell = jax.nn.sigmoid(keep) * cell + jax.nn.sigmoid(take) * jnp.tanh(new)
-    return jax.nn.sigmoid(show) * jnp.tanh(cell), cell
+    return jax.nn.sigmoid(emit) * jnp.tanh(cell), cell
 
 
 class Cell(NamedTuple):
-    """A kind of cell: how many gates its weights hold, its step, and whether it carries a second vector."""
+    """A kind of cell.
+
+    Attributes:
+      gates: gates that its weights hold.
+      step: ``(input_weights, hidden_weights, bias, carry, x) -> carry``.
+      has_cell_state: whether it carries a second vector.
+    """
 
     gates: int
     step: Callable[..., PyTree]
     has_cell_state: bool = False
 
-    def start(self, shape: tuple[int, ...], dtype: Any) -> PyTree:
-        """The carry before the first step, vectors of ``shape [..., d]``."""
+    def initial(self, shape: tuple[int, ...], dtype: Any) -> PyTree:
+        """Returns the carry before the first step, vectors of ``shape [..., d]``."""
         zeros = jnp.zeros(shape, dtype)
         return (zeros, zeros) if self.has_cell_state else zeros
 
     def output(self, carry: PyTree) -> Array:
-        """The hidden state in a carry."""
+        """Returns the hidden state in a carry."""
         return carry[0] if self.has_cell_state else carry
 
 
@@ -94,7 +101,7 @@ CELLS = {"rnn": Cell(1, rnn_step), "gru": Cell(3, gru_step), "lstm": Cell(4, lst
 
 
 def draw_recurrent(key: Key, shape: tuple[int, ...], dtype: Any = float) -> Array:
-    """U(-1/sqrt(d), 1/sqrt(d)), the usual recurrent initialiser; ``shape [..., d, gates * d]``."""
+    """Draws U(-1/sqrt(d), 1/sqrt(d)), the usual recurrent law; ``shape [..., d, gates * d]``."""
     bound = shape[-2] ** -0.5
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -106,13 +113,13 @@ class Recurrent(nn.Module):
       cell: ``"rnn"``, ``"gru"`` or ``"lstm"``.
       width: ``d``.
       layers: stacked cells.
-      use_bias: biases in the gates.
+      biases: whether the gates have biases.
     """
 
     cell: str
     width: int
     layers: int
-    use_bias: bool = True
+    biases: bool = True
 
     def setup(self) -> None:
         """Makes the weights; linen calls this."""
@@ -120,19 +127,19 @@ class Recurrent(nn.Module):
         self.input_weights = self.param("input_weights", draw_recurrent, shape)
         self.hidden_weights = self.param("hidden_weights", draw_recurrent, shape)
         bias = (self.layers, 2, shape[-1])
-        self.gate_bias = self.param("gate_bias", nn.initializers.zeros, bias) if self.use_bias else jnp.zeros(bias)
+        self.gate_bias = self.param("gate_bias", nn.initializers.zeros, bias) if self.biases else jnp.zeros(bias)
 
-    def start(self) -> PyTree:
-        """Hidden states of zeros, ``[layers, d]``."""
-        return CELLS[self.cell].start((self.layers, self.width), self.input_weights.dtype)
+    def initial_state(self) -> PyTree:
+        """Returns hidden states of zeros, ``[layers, d]``."""
+        return CELLS[self.cell].initial((self.layers, self.width), self.input_weights.dtype)
 
-    def extend(self, memory: PyTree, n: int) -> PyTree:
-        """A hidden state always has room."""
+    def reserve(self, memory: PyTree, n: int) -> PyTree:
+        """Returns the memory as it is: a hidden state always has room."""
         del n
         return memory
 
-    def sweep(self, memory: PyTree, tokens: Array) -> tuple[PyTree, Array]:
-        """Runs ``tokens [n, d]`` through all layers; the features are the last layer's hidden states."""
+    def scan(self, memory: PyTree, tokens: Array) -> tuple[PyTree, Array]:
+        """Reads ``tokens [n, d]`` through all layers; the features are the last layer's hidden states."""
         if len(tokens) > 1:
             return jax.lax.scan(self._advance, memory, tokens)
         memory, feature = self._advance(memory, tokens[0])
@@ -147,9 +154,9 @@ class Recurrent(nn.Module):
         return jax.tree.map(lambda *rows: jnp.stack(rows), *carries), x
 
 
-def _make(cell: str, config: Any) -> Recurrent:
-    return Recurrent(cell, config.width, config.layers, config.use_bias)
+def _make(cell: str, spec: ModelSpec) -> Recurrent:
+    return Recurrent(cell, spec.width, spec.layers, spec.biases)
 
 
 for _cell in CELLS:
-    register_core(_cell, partial(_make, _cell))
+    register_backbone(_cell, partial(_make, _cell))

@@ -1,9 +1,8 @@
-"""Causal decoder cores with a cache, and the hybrids whose attention maps are recurrent (spec part e)."""
+"""Causal transformer backbones with a cache, and hybrids whose attention maps are recurrent."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,20 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from rgrl_jax.models.frame import draw_matrices, register_core
-from rgrl_jax.models.recurrent import CELLS, draw_recurrent
+from rgrl_jax.algos.rgrl.models.base import ModelSpec
+from rgrl_jax.algos.rgrl.models.recurrent import CELLS, draw_recurrent
+from rgrl_jax.algos.rgrl.models.sequence_model import draw_matrices, register_backbone
 from rgrl_jax.types import Array, PyTree
 
 QUERY, KEY, VALUE, OUTPUT = range(4)
 
 
 class Cache(struct.PyTreeNode):
-    """What a decoder keeps of the tokens read so far.
+    """Keys, values and recurrent carries of the tokens read so far.
 
     Attributes:
-      rows: of each layer keys and values, ``[heads, rows, d / heads]`` each; rows not read yet are 0. Apart, and laid
+      rows: keys and values of each layer, ``[heads, rows, d / heads]`` each; rows not read yet are 0. Apart, and laid
         out as attention reads them, so that a loop over steps need not lay them out anew.
-      carry: of the recurrent maps of a hybrid, leaves ``[layers, 4, d]``; else empty.
+      carry: carries of a hybrid's recurrent maps, leaves ``[layers, 4, d]``; else empty.
       count: tokens read, scalar int32.
     """
 
@@ -33,17 +33,16 @@ class Cache(struct.PyTreeNode):
     count: Array
 
 
-def sinusoid(rows: int, width: int, law: str = "standard") -> np.ndarray:
-    """Fixed positions ``[rows, d]``: sine in the even columns, cosine in the odd ones.
+def sinusoid(rows: int, width: int, doubled: bool = False) -> np.ndarray:
+    """Makes fixed positions ``[rows, d]``: sine in the even columns, cosine in the odd ones.
 
     Args:
       rows: positions.
       width: ``d``.
-      law: ``"standard"``, position / 10000^(i / d) for the even column i, or ``"paper"``, which doubles the
-        exponent as the authors' code does.
+      doubled: position / 10000^(2 i / d) for the even column i, as in the authors' code, instead of 10000^(i / d).
     """
     even = np.arange(0, width, 2)
-    angle = np.arange(rows)[:, None] / 10000.0 ** ((2 if law == "paper" else 1) * even / width)
+    angle = np.arange(rows)[:, None] / 10000.0 ** ((2 if doubled else 1) * even / width)
     table = np.zeros((rows, width))
     table[:, 0::2], table[:, 1::2] = np.sin(angle), np.cos(angle)[:, : width // 2]
     return table
@@ -58,24 +57,23 @@ class Decoder(nn.Module):
       heads: attention heads; divides ``d``.
       mixer: the maps to queries, keys, values and output: ``"linear"``, or one cell each that runs along the
         tokens, ``"rnn"``, ``"gru"`` or ``"lstm"``.
-      use_bias: biases in all maps.
-      positions: see `sinusoid`.
-      feed_forward: ``"gelu"``, two maps with a width of 4 d between them, or the reference's single ``"linear"`` map.
-      initializer: of the linear maps, by name.
+      biases: whether all maps have biases.
+      doubled_positions: see `sinusoid`.
+      linear_feed_forward: a single linear map, as in the authors' code, instead of two with gelu and a width of 4 d
+        between them.
     """
 
     width: int
     layers: int
     heads: int
     mixer: str = "linear"
-    use_bias: bool = True
-    positions: str = "standard"
-    feed_forward: str = "gelu"
-    initializer: str = "xavier_normal"
+    biases: bool = True
+    doubled_positions: bool = False
+    linear_feed_forward: bool = False
 
     def setup(self) -> None:
         """Makes the weights; linen calls this."""
-        d, layers, draw = self.width, self.layers, draw_matrices(self.initializer)
+        d, layers, draw = self.width, self.layers, draw_matrices
         if self.mixer == "linear":
             self.maps = self.param("maps", draw, (layers, 4, d, d))
             self.map_bias = self._bias("map_bias", (layers, 4, d))
@@ -84,33 +82,33 @@ class Decoder(nn.Module):
             self.input_weights = self.param("input_weights", draw_recurrent, shape)
             self.hidden_weights = self.param("hidden_weights", draw_recurrent, shape)
             self.gate_bias = self._bias("gate_bias", (layers, 4, 2, shape[-1]))
-        wide = d if self.feed_forward == "linear" else 4 * d
+        wide = d if self.linear_feed_forward else 4 * d
         self.feed_in = self.param("feed_in", draw, (layers, d, wide))
         self.feed_in_bias = self._bias("feed_in_bias", (layers, wide))
-        if self.feed_forward != "linear":
+        if not self.linear_feed_forward:
             self.feed_out = self.param("feed_out", draw, (layers, wide, d))
             self.feed_out_bias = self._bias("feed_out_bias", (layers, d))
         self.gain = self.param("gain", nn.initializers.ones, (2 * layers + 1, d))
         self.offset = self.param("offset", nn.initializers.zeros, (2 * layers + 1, d))
 
     def _bias(self, name: str, shape: tuple[int, ...]) -> Array:
-        return self.param(name, nn.initializers.zeros, shape) if self.use_bias else jnp.zeros(shape)
+        return self.param(name, nn.initializers.zeros, shape) if self.biases else jnp.zeros(shape)
 
-    def start(self) -> Cache:
-        """An empty cache."""
+    def initial_state(self) -> Cache:
+        """Returns an empty cache."""
         dtype = self.gain.dtype
-        carry = () if self.mixer == "linear" else CELLS[self.mixer].start((self.layers, 4, self.width), dtype)
+        carry = () if self.mixer == "linear" else CELLS[self.mixer].initial((self.layers, 4, self.width), dtype)
         empty = jnp.zeros((self.heads, 0, self.width // self.heads), dtype)
         return Cache(((empty, empty),) * self.layers, carry, jnp.int32(0))
 
-    def extend(self, memory: Cache, n: int) -> Cache:
-        """The same cache with ``n`` more empty rows."""
+    def reserve(self, memory: Cache, n: int) -> Cache:
+        """Returns the cache with ``n`` more empty rows."""
         room = ((0, 0), (0, n), (0, 0))
         return memory.replace(rows=jax.tree.map(lambda rows: jnp.pad(rows, room), memory.rows))
 
-    def sweep(self, memory: Cache, tokens: Array) -> tuple[Cache, Array]:
+    def scan(self, memory: Cache, tokens: Array) -> tuple[Cache, Array]:
         """Reads ``tokens [n, d]`` in one pass; the cache must have room for them."""
-        table = jnp.asarray(sinusoid(memory.rows[0][0].shape[1], self.width, self.positions), tokens.dtype)
+        table = jnp.asarray(sinusoid(memory.rows[0][0].shape[1], self.width, self.doubled_positions), tokens.dtype)
         x = tokens + jax.lax.dynamic_slice_in_dim(table, memory.count, len(tokens))
         caches, carries = [], []
         for layer in range(self.layers):
@@ -136,7 +134,7 @@ class Decoder(nn.Module):
         return x * jax.lax.rsqrt(jnp.square(x).mean(axis=-1, keepdims=True) + 1e-5) * self.gain[i] + self.offset[i]
 
     def _map(self, layer: int, which: int, carry: PyTree, x: Array) -> tuple[PyTree, Array]:
-        """One of the four maps ``[n, d] -> [n, d]``; a recurrent one moves its part of the carry ``[4, d]``."""
+        """Applies one of four maps ``[n, d] -> [n, d]``; a recurrent one moves its part of the carry ``[4, d]``."""
         if self.mixer == "linear":
             return carry, x @ self.maps[layer, which] + self.map_bias[layer, which]
         cell = CELLS[self.mixer]
@@ -156,11 +154,11 @@ class Decoder(nn.Module):
         return jax.tree.map(lambda c, new: c.at[which].set(new), carry, one), out
 
     def _by_head(self, x: Array) -> Array:
-        """``[n, d]`` as ``[heads, n, d / heads]``."""
+        """Splits ``[n, d]`` into ``[heads, n, d / heads]``."""
         return x.reshape(len(x), self.heads, -1).swapaxes(0, 1)
 
     def _attend(self, query: Array, keys: Array, values: Array, count: Array) -> Array:
-        """Attention of ``query [n, d]`` to ``keys`` and ``values [heads, rows, d / heads]`` up to its own row."""
+        """Attends from ``query [n, d]`` to ``keys`` and ``values [heads, rows, d / heads]`` up to its own row."""
         n, rows, size = len(query), *keys.shape[1:]
         scores = jnp.einsum("hns,hrs->hnr", self._by_head(query), keys) * size**-0.5
         seen = jnp.arange(rows) <= count + jnp.arange(n)[:, None]
@@ -169,16 +167,16 @@ class Decoder(nn.Module):
 
     def _feed(self, layer: int, x: Array) -> Array:
         x = x @ self.feed_in[layer] + self.feed_in_bias[layer]
-        if self.feed_forward == "linear":
+        if self.linear_feed_forward:
             return x
         return jax.nn.gelu(x) @ self.feed_out[layer] + self.feed_out_bias[layer]
 
 
-def _make(mixer: str, config: Any) -> Decoder:
-    sizes = (config.width, config.layers, config.heads)
-    return Decoder(*sizes, mixer, config.use_bias, config.positions, config.feed_forward, config.initializer)
+def _make(mixer: str, spec: ModelSpec) -> Decoder:
+    options = {name: getattr(spec, name) for name in ("biases", "doubled_positions", "linear_feed_forward")}
+    return Decoder(spec.width, spec.layers, spec.heads, mixer, **options)
 
 
-register_core("td", partial(_make, "linear"))
+register_backbone("transformer", partial(_make, "linear"))
 for _cell in CELLS:
-    register_core(f"{_cell}_td", partial(_make, _cell))
+    register_backbone(f"transformer_{_cell}", partial(_make, _cell))
