@@ -6,7 +6,7 @@
     python -m benchmarks.sudoku report                               # the table of what is there
 
 Every member of an ensemble learns from groups of digits of its own whether a group is valid; no member ever sees a
-board. A blank board is then filled by `rgrl.deduce`: its cells, softmax over digits, descend the error of a member
+board. A blank board is filled by `rgrl_jax.deduce`: its cells, softmax over digits, descend the error of a member
 drawn anew at each step against "valid", in every row, column and box at once, from some starts side by side. Of the
 one that the ensemble finds best the most confident cell is fixed, and the others start anew, until none is left:
 nothing is taken back. A board counts as solved if an exact checker says so.
@@ -34,9 +34,9 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-import rgrl_jax as rgrl
 from benchmarks import report
 from benchmarks.machine import describe_run
+from rgrl_jax.planning import deduce
 
 RESULTS = Path(__file__).parent / "results" / "sudoku"
 COLUMNS = ("size", "boxes", "rule", "ensemble_size", "seed", "boards", "solved", "boards_per_second")
@@ -54,16 +54,16 @@ RULES = ("different", "odd_even")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How members learn and how boards are filled.
+    """Settings of learning and of filling boards.
 
     Attributes:
       width: units of both hidden layers.
       train_steps: Adam steps of a member.
       batch: groups per step.
       train_rate: of Adam, falling to 0 along a cosine.
-      sharpness: cells that members learn from favour their digit by 0 to so many logits.
-      iterations: descent steps for each cell that is fixed.
-      rate: of Adam in the descent.
+      sharpness: cells that members learn from favour their digit by 0 to this many logits.
+      iterations: ``K``, descent steps for each cell that is fixed.
+      rate: of Adam in the descent, beta.
       start_noise: standard deviation of the logits that blank cells start from.
       starts: descents side by side for each cell that is fixed; the one with the least error over all members counts.
     """
@@ -81,11 +81,11 @@ class Settings:
 
 SETTINGS = {4: Settings(train_steps=2000), 6: Settings(), 9: Settings()}
 TOGETHER = 50
-"""Boards that are filled side by side; all that are asked for are as many at a time."""
+"""Boards that are filled side by side, of all that are asked for."""
 
 
 def make_groups(size: int, boxes: str) -> np.ndarray[Any, Any]:
-    """Cells of all rows, columns and boxes of a board, ``[3 * size, size]``, counted row by row."""
+    """Returns the cells of all rows, columns and boxes of a board, ``[3 * size, size]``, counted row by row."""
     cells = np.arange(size * size).reshape(size, size)
     if boxes == "patterned":
         letters = np.array(list(PATTERNS[size].replace(" ", "")))
@@ -98,7 +98,7 @@ def make_groups(size: int, boxes: str) -> np.ndarray[Any, Any]:
 
 
 def is_solved(boards: Any, groups: Any, marks: Any | None = None) -> np.ndarray[Any, Any]:
-    """Whether boards ``[B, cells]`` of digits 0 to size - 1 are right: bool ``[B]``, exact, in NumPy.
+    """Checks boards ``[B, cells]`` of digits 0 to size - 1: bool ``[B]``, exact, in NumPy.
 
     ``marks`` ``[B, cells]``, if any, are 1 where a digit, counted from 1, must be odd and -1 where even.
     """
@@ -108,12 +108,12 @@ def is_solved(boards: Any, groups: Any, marks: Any | None = None) -> np.ndarray[
 
 
 def parity(digits: Any) -> Any:
-    """1 where a digit, counted from 1, is odd and -1 where even; digits themselves are counted from 0."""
+    """Returns 1 where a digit, counted from 1, is odd and -1 where even; digits themselves are counted from 0."""
     return 1 - 2 * (digits % 2)
 
 
 def random_board(rng: np.random.Generator, groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """A valid board ``[cells]``, found by search, fewest digits left first; begun anew if it takes long."""
+    """Searches a valid board ``[cells]``, fewest digits left first; begins anew if it takes long."""
     size = groups.shape[1]
     peers = [np.unique(groups[(groups == cell).any(axis=1)]) for cell in range(size * size)]
 
@@ -140,7 +140,7 @@ def random_board(rng: np.random.Generator, groups: np.ndarray[Any, Any]) -> np.n
 
 
 def draw_groups(key: Any, size: int, rule: str, count: int, sharpness: float) -> tuple[Any, Any, Any]:
-    """Groups to learn from: a third is right, a third has a cell changed or two swapped, a third is drawn at random.
+    """Draws groups to learn from: right ones, ones with a cell changed or two swapped, and random ones, a third each.
 
     Returns:
       Inputs ``[count, size, size (+ 1)]``, a softmax over digits for every cell, around the digit it stands for, and
@@ -185,7 +185,7 @@ class Member(nn.Module):
 
 
 def learn(key: Any, size: int, rule: str, members: int, settings: Settings) -> tuple[Any, Any]:
-    """An ensemble, ``[members, ...]``, and the error of each on its last batch, ``[members]``."""
+    """Trains an ensemble; returns it ``[E, ...]`` and the error of each member on its last batch ``[E]``."""
     network = Member(settings.width)
     schedule = optax.cosine_decay_schedule(settings.train_rate, settings.train_steps)
     optimizer = optax.adam(schedule)
@@ -217,10 +217,10 @@ def fill(start_key: Any, member_key: Any, params: Any, groups: Any, marks: Any, 
       start_key: decides where descents start; consumed.
       member_key: decides the members drawn; consumed. Boards that share it share members, so that they are one
         product of matrices side by side.
-      params: an ensemble that has learnt.
+      params: a trained ensemble ``[E, ...]``.
       groups: cells of each group, ``[G, size]``.
       marks: see `is_solved`, ``[cells]`` or ``[0]`` for none.
-      settings: of the descent.
+      settings: the settings.
 
     Returns:
       Digits 0 to size - 1, int32 ``[cells]``.
@@ -239,14 +239,14 @@ def fill(start_key: Any, member_key: Any, params: Any, groups: Any, marks: Any, 
         blank = digits[:, None] < 0
         noise = settings.start_noise * jax.random.normal(keys[0], (settings.starts, cells, size))
 
-        def deduce(noise: Any) -> Any:
-            return rgrl.deduce(
+        def fill_from(noise: Any) -> Any:
+            return deduce(
                 keys[1], params, answer, 1.0, jnp.where(blank, noise, jax.nn.one_hot(digits, size)),
-                iterations=settings.iterations, optimizer=optimizer, free=blank, error=error, squash=jax.nn.softmax,
+                iterations=settings.iterations, optimizer=optimizer, free=blank, loss_fn=error, squash=jax.nn.softmax,
             )  # fmt: skip
 
-        found = jax.vmap(deduce)(noise)
-        board = found.x[found.score.mean(axis=1).argmin()]
+        found = jax.vmap(fill_from)(noise)
+        board = found.input[found.score.mean(axis=1).argmin()]
         surest = jnp.where(digits < 0, board.max(axis=1), -1.0).argmax()
         return digits.at[surest].set(board[surest].argmax()), None
 
@@ -255,7 +255,7 @@ def fill(start_key: Any, member_key: Any, params: Any, groups: Any, marks: Any, 
 
 
 def run_seed(cell: dict[str, Any], seed: int, boards: int, settings: Settings) -> dict[str, Any]:
-    """A row: an ensemble learns, and fills so many blank boards."""
+    """Makes a row: an ensemble learns, and fills blank boards."""
     size, boxes, rule, members = (cell[name] for name in CELL)
     groups = make_groups(size, boxes)
     learn_key, fill_key = jax.random.split(jax.random.key(seed))
@@ -303,12 +303,12 @@ def run_cell(cell: dict[str, Any], seeds: list[int], boards: int, settings: Sett
 
 
 def _about(out: Path, cell: Iterable[Any]) -> Path:
-    """Where settings and machine of a cell are."""
+    """Returns the path of a cell's settings and machine."""
     return out / ("-".join(map(str, cell)) + ".json")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Every cell that is asked for, then the table."""
+    """Runs every cell that is asked for, then writes the table."""
     seeds = list(range(arguments.first_seed, arguments.first_seed + arguments.seeds))
     for size in arguments.size:
         changes = {name: value for name, value in vars(arguments).items() if name in CHANGES and value is not None}
@@ -320,22 +320,10 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def write_report(arguments: argparse.Namespace) -> None:
-    """README.md with a line per cell."""
+    """Writes README.md with a line per cell."""
     rows = report.read_rows(arguments.out / "sudoku.csv")
-    head = (
-        "size",
-        "boxes",
-        "rule",
-        "members",
-        "width",
-        "starts",
-        "iterations",
-        "seeds",
-        "boards",
-        "solved",
-        "worst to best seed",
-        "boards per second",
-    )
+    head = "size, boxes, rule, members, width, starts, iterations, seeds, boards, solved, worst to best seed"
+    head = (*head.split(", "), "boards per second")
     text = ["# Sudokus by deduction", "", "\n\n".join(__doc__.strip().split("\n\n")[2:]), ""]
     text += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for cell in sorted({tuple(row[name] for name in CELL) for row in rows}):
