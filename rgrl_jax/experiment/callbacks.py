@@ -1,14 +1,13 @@
-"""What happens between the chunks of a run: progress, files, stopping early."""
+"""Callbacks of a run: progress, files, stopping early."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,35 +15,14 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
-from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import checkpoint, lock, processes, programs
-from rgrl_jax.experiment import folder as folders
-
-if TYPE_CHECKING:
-    from rgrl_jax.experiment.runner import Run
-
-
-class Callback:
-    """Called by `rgrl_jax.run`; override what you need.
-
-    Attributes:
-      first_only: of several processes only the first calls it.
-    """
-
-    first_only = False
-
-    def begin(self, run: Run) -> None:
-        """Before anything compiles."""
-
-    def after_chunk(self, run: Run) -> None:
-        """After every chunk: ``run.chunk`` holds its metrics. Set ``run.stopped`` to end the run."""
-
-    def end(self, run: Run) -> None:
-        """At the end, also when an error or Ctrl-C ends the run."""
+from rgrl_jax.experiment import checkpoint, lock, multiprocess, run_folder
+from rgrl_jax.experiment.compile import make_evaluator
+from rgrl_jax.experiment.playing import evaluation_keys
+from rgrl_jax.experiment.runner import Callback, Run
 
 
 class Progress(Callback):
-    """A live bar with return, model loss and plan noise; seeds are averaged.
+    """Draws a live bar with the return, the loss and every float in ``info``; seeds are averaged.
 
     Args:
       console: where to draw; standard error by default.
@@ -69,8 +47,9 @@ class Progress(Callback):
         """Moves the bar."""
         last = jax.tree.map(lambda x: np.mean(x[:, -1]), run.chunk)
         description = f"return {last.episode_return:7.1f}  loss {last.model_loss:.4f}"
-        if last.plan_loss:
-            description += f"  plan loss {last.plan_loss:.3f}  noise {last.plan_noise:.3f}"
+        for name, value in last.info.items():
+            if run.chunk.info[name].dtype.kind == "f":
+                description += f"  {name.replace('_', ' ')} {value:.3g}"
         self.bar.update(self.task, completed=run.episode, description=description)
 
     def end(self, run: Run) -> None:
@@ -93,16 +72,16 @@ class CSVLog(Callback):
         self.folder, self.seed = Path(folder), seed
 
     def begin(self, run: Run) -> None:
-        """Makes the folder; what it holds stays as it is until there is something to add."""
+        """Makes the folder; its files stay as they are until there is something to add."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start: int | None = run.episode
 
     def after_chunk(self, run: Run) -> None:
         """Appends the chunk; before the first, drops rows past the state that the run went on from."""
         if self.start is not None:
-            folders.trim_metrics(self.folder, self.start)
+            run_folder.trim_metrics(self.folder, self.start)
             self.start = None
-        folders.append_metrics(self.folder, run.chunk, self.seed)
+        run_folder.append_metrics(self.folder, run.chunk, self.seed)
 
 
 class TensorBoard(Callback):
@@ -134,10 +113,10 @@ class TensorBoard(Callback):
 
     def after_chunk(self, run: Run) -> None:
         """Appends the chunk."""
-        names = [field.name for field in dataclasses.fields(run.chunk) if field.name != "episode"]
-        for j, episode in enumerate(run.chunk.episode[0].tolist()):
-            for name in names:
-                self.writer.add_scalar(name, float(np.mean(getattr(run.chunk, name)[:, j])), episode)
+        columns = run.chunk.columns()
+        for j, episode in enumerate(columns.pop("episode")[0].tolist()):
+            for name, values in columns.items():
+                self.writer.add_scalar(name, float(np.mean(values[:, j])), episode)
         self.writer.flush()
 
     def end(self, run: Run) -> None:
@@ -152,8 +131,8 @@ class Checkpoint(Callback):
     Args:
       folder: the run folder.
       every: chunks between checkpoints; the last state is always kept.
-      keep: checkpoints that stay.
-      meta: what config.json should record beside the config: ``preset``, ``seed`` and whatever else.
+      keep: number of checkpoints that stay.
+      meta: entries of config.json beside the config: ``preset``, ``seed`` and any others.
     """
 
     def __init__(self, folder: str | Path, *, every: int = 1, keep: int = 2, meta: dict[str, Any] | None = None):
@@ -173,7 +152,7 @@ class Checkpoint(Callback):
         """
         self.held = contextlib.ExitStack()
         self.held.enter_context(lock.hold(self.folder))
-        seeds, self.seen = run.state.episode.size, -1
+        self.seen = -1
         self.manager = checkpoint.open_manager(self.folder, keep=self.keep)
         newest = self.manager.latest_step()
         if newest is not None and newest > run.episode:
@@ -185,15 +164,15 @@ class Checkpoint(Callback):
                 f"{str(self.folder)!r} holds checkpoints of another config: {changed}; choose another folder"
             )
         key_impl = str(jax.random.key_impl(run.state.key))
-        meta = self.meta | {"seeds": seeds, "batched": run.batched, "key_impl": key_impl}
-        if processes.is_first():
-            folders.write_config(self.folder, run.config, meta)
+        meta = self.meta | {"seeds": run.state.episode.size, "batched": run.batched, "key_impl": key_impl}
+        if multiprocess.is_first():
+            run_folder.write_config(self.folder, run.config, meta)
         self.chunks, self.saved = 0, newest
         if newest == run.episode:
             run.checkpoint = self._path(newest)
 
     def after_chunk(self, run: Run) -> None:
-        """Saves the state if its turn has come."""
+        """Saves the state after every few chunks."""
         self.chunks, self.seen = self.chunks + 1, run.episode
         if self.chunks % self.every == 0:
             self._save(run)
@@ -211,13 +190,13 @@ class Checkpoint(Callback):
     def _save(self, run: Run) -> None:
         if run.episode == self.saved:
             return
-        self.seen = -1  # what cannot be written now is not tried again at the end
+        self.seen = -1  # a state that cannot be written now is not tried again at the end
         checkpoint.save(self.manager, run.episode, run.state, run.config)
         self.seen = self.saved = run.episode
         run.checkpoint = self._path(run.episode)
 
     def _path(self, episode: int) -> Path:
-        return self.folder / folders.CHECKPOINTS / str(episode)
+        return self.folder / run_folder.CHECKPOINTS / str(episode)
 
 
 class StopAtGoal(Callback):
@@ -238,13 +217,11 @@ class StopAtGoal(Callback):
 
     def begin(self, run: Run) -> None:
         """Compiles the check; a run that goes on may have been killed before it was made."""
-        default = make_spec(run.config.env_id, run.config.max_steps).goal
-        self.wanted = default if self.goal is None else self.goal
-
+        self.wanted = run.config.spec.goal if self.goal is None else self.goal
         if self.wanted is not None:
             with run.clock("compile"):
-                key = programs.evaluation_keys(run.state)
-                self.evaluate = programs.make_evaluator(key, run.state, run.config, self.num_episodes)
+                key = evaluation_keys(run.state)
+                self.evaluate = make_evaluator(key, run.state, run.config, self.num_episodes)
             if run.episode:
                 self.after_chunk(run)
 
@@ -252,7 +229,7 @@ class StopAtGoal(Callback):
         """Plays the noiseless episodes."""
         if self.wanted is None:
             return
-        returns = processes.fetch(self.evaluate(programs.evaluation_keys(run.state), run.state, run.config))
+        returns = multiprocess.fetch(self.evaluate(evaluation_keys(run.state), run.state, run.config))
         careful = returns.mean(axis=-1) - returns.std(axis=-1) / max(self.num_episodes - 1, 1) ** 0.5
         if np.min(careful) >= self.wanted:
             run.stopped = f"goal of {self.wanted:g} met over {self.num_episodes} noiseless episodes"
@@ -261,7 +238,7 @@ class StopAtGoal(Callback):
 class StopOnSignal(Callback):
     """Ends the run after the chunk in which SIGTERM or Ctrl-C comes; a second one does at once what it usually does.
 
-    So nothing that was trained is lost, if there is also a `Checkpoint`. Several processes end after the same chunk.
+    With a `Checkpoint` beside it nothing that was trained is lost. Several processes end after the same chunk.
     Only the main thread of a process hears signals; in others this does nothing.
 
     Args:
@@ -284,8 +261,8 @@ class StopOnSignal(Callback):
 
     def after_chunk(self, run: Run) -> None:
         """Asks the other processes."""
-        if processes.several() and not run.stopped:
-            heard = int(-processes.least(-self.received))
+        if multiprocess.several() and not run.stopped:
+            heard = int(-multiprocess.least(-self.received))
             run.stopped = signal.Signals(heard).name if heard else ""
             self.received = heard
 
@@ -298,6 +275,6 @@ class StopOnSignal(Callback):
     def _hear(self, number: int, frame: Any) -> None:
         self.received = number
         self.end(self.run)
-        if not processes.several():
+        if not multiprocess.several():
             self.run.stopped = signal.Signals(number).name
         self.console.print(f"{signal.Signals(number).name}: ending after this chunk; once more ends at once")

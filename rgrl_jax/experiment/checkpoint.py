@@ -14,14 +14,15 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from rgrl_jax import training
-from rgrl_jax.experiment import folder as folders
+from rgrl_jax.algos.base import Config
+from rgrl_jax.experiment import run_folder
 from rgrl_jax.types import PyTree
 
 
 class LoadedRun(NamedTuple):
     """A run read back: its config, its last checkpointed state, and the rest of config.json."""
 
-    config: Any
+    config: Config
     state: Any
     meta: dict[str, Any]
 
@@ -31,14 +32,14 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _flatten(state: PyTree) -> dict[str, jax.Array]:
-    """Arrays by path, as they are stored: typed keys as plain words, and without the empty ones."""
+    """Returns arrays by path, as they are stored: typed keys as plain words, and without the empty ones."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
     return {name: jax.random.key_data(x) if _is_key(x) else x for name, x in named.items() if x.size}
 
 
 def open_manager(folder: Path, *, keep: int = 2, write: bool = True) -> ocp.CheckpointManager:
-    """The checkpoints of a run folder; the newest ``keep`` stay, and what a killed process left unfinished goes.
+    """Opens the checkpoints of a run folder; the newest ``keep`` stay, and unfinished ones of a killed process go.
 
     Args:
       folder: the run folder.
@@ -51,7 +52,7 @@ def open_manager(folder: Path, *, keep: int = 2, write: bool = True) -> ocp.Chec
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, create=write, cleanup_tmp_directories=write, enable_async_checkpointing=False
     )
-    path = (folder / folders.CHECKPOINTS).absolute()
+    path = (folder / run_folder.CHECKPOINTS).absolute()
     try:
         return ocp.CheckpointManager(path, item_handlers=ocp.StandardCheckpointHandler(), options=options)
     except OSError as error:
@@ -60,25 +61,27 @@ def open_manager(folder: Path, *, keep: int = 2, write: bool = True) -> ocp.Chec
         raise ValueError(f"a checkpoint in {str(path)!r} is damaged, move it away: {_reason(error)}") from error
 
 
-def save(manager: ocp.CheckpointManager, episode: int, state: PyTree, config: Any = None) -> None:
+def save(manager: ocp.CheckpointManager, episode: int, state: PyTree, config: Config | None = None) -> None:
     """Stores a state as checkpoint ``episode``, and beside it the config that it was trained with.
 
     Raises:
       OSError: it could not be written; the disk is full, for instance.
     """
-    beside = None if config is None else {"config": folders.plain_config(config)}
+    beside = None if config is None else {"config": run_folder.plain_config(config)}
     try:
         manager.save(episode, args=ocp.args.StandardSave(_flatten(state)), custom_metadata=beside)
     except Exception as error:  # whatever the storage below orbax raises
         path = Path(manager.directory) / str(episode)
-        raise OSError(f"checkpoint {str(path)!r} could not be written: {_reason(error)}; {folders.GO_ON}") from error
+        raise OSError(
+            f"checkpoint {str(path)!r} could not be written: {_reason(error)}; {run_folder.GO_ON}"
+        ) from error
 
 
 def load_run(folder: str | Path, *, tell: Callable[[str], None] = warnings.warn) -> LoadedRun:
     """Reads a run folder back, with the newest whole checkpoint.
 
     Args:
-      folder: as written by ``rgrl train`` or by `rgrl_jax.Checkpoint`.
+      folder: written by ``rgrl train`` or by `rgrl_jax.callbacks.Checkpoint`.
       tell: called with a sentence if a newer checkpoint is damaged; a warning by default.
 
     Returns:
@@ -90,7 +93,7 @@ def load_run(folder: str | Path, *, tell: Callable[[str], None] = warnings.warn)
       ValueError: the folder was written by another version, its checkpoint is of another config, or all are damaged.
     """
     folder = Path(folder)
-    config, meta = folders.read_config(folder)
+    config, meta = run_folder.read_config(folder)
     impl = meta.get("key_impl")
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0, impl=impl), meta["seeds"]))
     if meta.get("batched", meta["seeds"] > 1):
@@ -108,30 +111,32 @@ def load_run(folder: str | Path, *, tell: Callable[[str], None] = warnings.warn)
     return LoadedRun(config, jax.tree_util.tree_map_with_path(fill, like), meta)
 
 
-def changes(manager: ocp.CheckpointManager, step: int, config: Any) -> str:
-    """Which fields of a config are not those that checkpoint ``step`` was trained with; empty if none is known of."""
-    return folders.changes((manager.metadata(step).custom_metadata or {}).get("config", {}), config)
+def changes(manager: ocp.CheckpointManager, step: int, config: Config) -> str:
+    """Tells in words which fields of a config are not those that checkpoint ``step`` was trained with, if any."""
+    return run_folder.changes((manager.metadata(step).custom_metadata or {}).get("config", {}), config)
 
 
 def numbers(folder: Path) -> list[int]:
-    """Numbers of the checkpoints in a run folder, the newest first; those being written do not count."""
-    place = folder / folders.CHECKPOINTS
+    """Lists the numbers of the checkpoints in a run folder, the newest first, without those being written."""
+    place = folder / run_folder.CHECKPOINTS
     return sorted((int(x.name) for x in place.glob("*") if x.name.isdecimal() and x.is_dir()), reverse=True)
 
 
 def set_aside(folder: Path, episode: int) -> list[Path]:
-    """Renames checkpoints beyond an episode, which are damaged, so that the run can go on; their new names."""
+    """Renames checkpoints beyond an episode, which are damaged, so that the run can go on; returns the new names."""
     moved = []
     for step in numbers(folder):
         if step > episode:
-            path = folder / folders.CHECKPOINTS / str(step)
+            path = folder / run_folder.CHECKPOINTS / str(step)
             names = (path.with_name(f"{step}.damaged{'-' * bool(i)}{i or ''}") for i in range(1_000_000))
             moved.append(path.rename(next(name for name in names if not name.exists())))
     return moved
 
 
-def _restore(folder: Path, wanted: dict[str, Any], config: Any, tell: Callable[[str], None]) -> dict[str, jax.Array]:
-    """The arrays of the newest whole checkpoint, which must be those ``wanted``; on one device of this process."""
+def _restore(
+    folder: Path, wanted: dict[str, Any], config: Config, tell: Callable[[str], None]
+) -> dict[str, jax.Array]:
+    """Reads the newest whole checkpoint, whose arrays must be those ``wanted``, onto one device of this process."""
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = {name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here) for name, x in wanted.items()}
     steps, damaged = numbers(folder), ""
@@ -139,7 +144,7 @@ def _restore(folder: Path, wanted: dict[str, Any], config: Any, tell: Callable[[
         raise FileNotFoundError(f"{str(folder)!r} holds no whole checkpoint")
     with open_manager(folder, write=False) as manager:
         for step in steps:
-            path = folder / folders.CHECKPOINTS / str(step)
+            path = folder / run_folder.CHECKPOINTS / str(step)
             _check_open(path)
             try:
                 misfit, stored = _read(manager, step, wanted, config)
@@ -155,9 +160,9 @@ def _restore(folder: Path, wanted: dict[str, Any], config: Any, tell: Callable[[
 
 
 def _read(
-    manager: ocp.CheckpointManager, step: int, wanted: dict[str, Any], config: Any
+    manager: ocp.CheckpointManager, step: int, wanted: dict[str, Any], config: Config
 ) -> tuple[str, dict[str, jax.Array]]:
-    """Why a checkpoint is not what is wanted, if so, and its arrays."""
+    """Returns why a checkpoint is not the one that is wanted, if so, and its arrays."""
     changed, found = changes(manager, step, config), dict(manager.item_metadata(step))
     if changed:
         return f"config than config.json: {changed}; put that back, or train in another folder", {}
@@ -167,7 +172,7 @@ def _read(
 
 
 def _check_open(path: Path) -> None:
-    """Makes sure that all files of a checkpoint may be read: one that may not be is not taken for a damaged one.
+    """Checks that all files of a checkpoint may be read: one that may not be is not taken for a damaged one.
 
     Raises:
       PermissionError: one may not.
@@ -178,12 +183,12 @@ def _check_open(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says last, in one line."""
+    """Returns the last line of an error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def seed_keys(seed: int, seeds: int) -> jax.Array:
-    """The key of one run, or the keys ``[seeds]`` of several: those of ``seed, seed + 1, ...``."""
+    """Makes the key of one run, or the keys ``[seeds]`` of several: those of ``seed, seed + 1, ...``."""
     return (
         jax.random.key(seed)
         if seeds == 1
@@ -192,7 +197,7 @@ def seed_keys(seed: int, seeds: int) -> jax.Array:
 
 
 def _misfit(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """Where the stored arrays differ from ``wanted`` in name, shape or dtype; empty if nowhere."""
+    """Tells where the stored arrays differ from ``wanted`` in name, shape or dtype; empty if nowhere."""
     found = {name: f"{x.dtype}{list(x.shape)}" for name, x in stored.items()}
     here = {name: f"{x.dtype}{list(x.shape)}" for name, x in wanted.items()}
     for name in sorted(found.keys() | here.keys()):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
-import inspect
 import json
 import re
 import signal
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,222 +22,254 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional
 
-from rgrl_jax.algos.base import algorithm_name, list_algorithms
-from rgrl_jax.algos.config import explain
-from rgrl_jax.envs.registry import is_known, list_envs
-from rgrl_jax.experiment import jobs, processes
-from rgrl_jax.models.base import list_models
-from rgrl_jax.presets import PRESETS, TABLES, defaults, list_presets, preset
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.base import Config
+from rgrl_jax.algos.presets import defaults, preset
+from rgrl_jax.envs.registry import is_known
+from rgrl_jax.experiment import commands, inspection, multiprocess
 
-
-@dataclasses.dataclass
-class Output:
-    """How a command answers.
-
-    Attributes:
-      json: print one JSON object on standard output and nothing else there.
-      debug: show the traceback of an error.
-    """
-
-    json: bool = False
-    debug: bool = False
-
-
-@dataclasses.dataclass
-class Together:
-    """How several processes run one command, each started by itself, all of them with the same folder in reach.
-
-    Attributes:
-      coordinator: HOST:PORT at which the first process listens, or auto where Slurm, Open MPI or the like tell all
-        three; empty for one process alone.
-      processes: how many there are.
-      process: which of them this is, from 0; the first one speaks for all.
-    """
-
-    coordinator: str = ""
-    processes: int = 1
-    process: int = 0
-
-
-@dataclasses.dataclass
-class Evaluate(Output):
-    """Play noiseless episodes with the last checkpoint of a run.
-
-    Example: rgrl evaluate runs/demo --episodes 20
-
-    Attributes:
-      run: a run folder.
-      episodes: episodes to play.
-      seed: of the episodes.
-      commands: returns that a generator of policies, udrlpg or gogepo, is also asked for, spread over their scale,
-        5 episodes each; identity.png in the run folder shows what came of them.
-    """
-
-    run: Positional[Path] = Path("runs/demo")
-    episodes: int = 100
-    seed: int = 0
-    commands: int = 0
-
-
-@dataclasses.dataclass
-class Resume(Together, Output):
-    """Go on with a run from its last checkpoint, as if it had never stopped.
-
-    A run that stopped because it had met its goal goes on without stopping there again.
-
-    Example: rgrl resume runs/demo --episodes 60
-
-    Attributes:
-      run: a run folder.
-      episodes: training episodes in all; by default those first planned.
-    """
-
-    run: Positional[Path] = Path("runs/demo")
-    episodes: int | None = None
-
-
-@dataclasses.dataclass
-class Plot(Output):
-    """Draw the learning curve of a run, its plans, the error of its model, or a heat map of several runs.
-
-    Examples: rgrl plot runs/demo --out curve.pdf
-              rgrl plot runs/demo --kind model
-
-    Attributes:
-      run: a run folder; for a sweep the folder that run folders of two changed settings are in.
-      out: the picture to write; by default in that folder, curve.png, plans.png, model.png or sweep.png.
-      kind: learning curve; plans and predictions along a noiseless episode; errors of the model by steps ahead; or a
-        heat map of mean returns of the last ten episodes.
-      seed: of the episodes that are played for plans and model.
-      episodes: how many of them for model.
-    """
-
-    run: Positional[Path] = Path("runs/demo")
-    out: Path | None = None
-    kind: typing.Literal["learning", "plans", "model", "sweep"] = "learning"
-    seed: int = 0
-    episodes: int = 10
-
-
-@dataclasses.dataclass
-class Watch(Output):
-    """Play one noiseless episode and draw it as a GIF.
-
-    Example: rgrl watch runs/demo
-
-    Attributes:
-      run: a run folder.
-      out: the GIF to write; watch.gif in the run folder by default.
-      seed: of the episode.
-      frames: frames at most.
-    """
-
-    run: Positional[Path] = Path("runs/demo")
-    out: Path | None = None
-    seed: int = 0
-    frames: int = 200
-
-
-@dataclasses.dataclass
-class List(Output):
-    """List environments, presets, models and algorithms."""
-
-
-TRAIN_DOC = """Train an agent, and keep its numbers, curve and checkpoint in a run folder.
-
-Examples: rgrl train CartPole-v1 --out runs/demo
-          rgrl train Pendulum-v1 --seeds 8 --episodes 10 --plan-lr 0.1
-          rgrl train CartPole-v1 --algo weight_max
-
-Attributes:
-  env: a registered environment, see rgrl list, or gymnasium:ID, mjx:ID, brax:NAME.
-  algo: the algorithm; which one decides what other settings there are.
-  preset: where the other settings come from; see rgrl list.
-  seed: decides the whole run.
-  seeds: runs trained in lockstep, of seeds seed, seed + 1, ...
-  devices: over how many devices the seeds are spread, or the environments and the learning of a single run: a number
-    that divides theirs (num_envs and learn_batch), or all. Several processes use all of theirs.
-  seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
-  out: the run folder; by default runs/ENV-PRESET-SEED, and for other algorithms than rgrl runs/ENV-ALGO-PRESET-SEED.
-  overwrite: replace an earlier run in that folder.
-  early_stop: stop once the goal of the environment is met over 10 noiseless episodes.
-  eval_episodes: noiseless episodes after training.
-  chunk: training episodes between two looks at the run, and between two checkpoints; a kill loses at most one chunk,
-    Ctrl-C and SIGTERM none.
-  tensorboard: write events for TensorBoard into the run folder; needs pip install 'rgrl_jax[tensorboard]'.
-"""
-
-
-GIVEN = ("env_id", "rule")
+GIVEN = ("env_id", "algorithm")
 """Fields of configs that the environment and the algorithm decide."""
 
 
-def train_type(config: Any, name: str) -> type:
-    """The arguments of ``rgrl train``: its own, and every field of the config with its default."""
-    fields: list[tuple[str, Any, Any]] = [
-        ("env", Positional[str], dataclasses.MISSING),
-        ("algo", str, algorithm_name(config)),
-        ("preset", str, name),
-        ("seed", int, 0),
-        ("seeds", int, 1),
-        ("devices", str, "1"),
-        ("seed_batch", int, 0),
-        ("out", Path | None, None),
-        ("overwrite", bool, False),
-        ("early_stop", bool, True),
-        ("eval_episodes", int, 100),
-        ("chunk", int, max(config.episodes // 100, 1)),
-        ("tensorboard", bool, False),
-    ]
-    shared = (Together, Output)
-    fields += [(f.name, f.type, f.default) for kind in shared for f in dataclasses.fields(kind)]
-    hints = typing.get_type_hints(type(config))
-    settings = [f.name for f in dataclasses.fields(config) if f.name not in GIVEN]
-    fields += [(field, hints[field], getattr(config, field)) for field in settings]
-    docs = [inspect.cleandoc(str(kind.__doc__)).split("Attributes:\n")[1] for kind in shared]
-    docs += [f"  {x.name}: {x.meaning.rstrip('.')} [{x.allowed}]." for x in explain(type(config))]
-    made = dataclasses.make_dataclass(
-        "Train", [(n, t) if d is dataclasses.MISSING else (n, t, dataclasses.field(default=d)) for n, t, d in fields]
+def _option(default: Any, help: str, metavar: str | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"help": help, "metavar": metavar})
+
+
+_RUN: Any = _option(Path("runs/demo"), "A run folder.", "RUN")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Flags of every command."""
+
+    json: bool = fields.flag(False, "Print one JSON object on standard output and nothing else there.")
+    debug: bool = fields.flag(False, "Show the traceback of an error.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Distributed:
+    """Flags of several processes that run one command, each started by itself, with the same folder in reach."""
+
+    coordinator_address: str = fields.name(
+        "",
+        "HOST:PORT at which the first of several processes listens, or auto where Slurm, Open MPI or the like know "
+        "all three; empty for one process alone.",
     )
-    made.__doc__ = TRAIN_DOC + "\n".join(docs)
-    return made
+    num_processes: int = fields.integer(1, "Number of processes.", low=1)
+    process_id: int = fields.integer(0, "Number of this process, from 0; the first one speaks for all.")
 
 
-def parse(argv: Sequence[str]) -> Any:
-    """Turns arguments into a command.
+@dataclasses.dataclass(frozen=True)
+class Train(commands.Options, Distributed, Output):
+    """Arguments of ``rgrl train`` beside the fields of the config."""
 
-    Environment, algorithm and preset decide what settings there are and the defaults that ``--help`` shows. So they
-    are guessed first, and if the guess was wrong the arguments are read again.
+    env: Positional[str] = _option(
+        "", "A registered environment, see rgrl list, or gymnasium:ID, mjx:ID, brax:NAME.", "ENV"
+    )
+    algo: str = _option("rgrl", "The algorithm, which decides what other settings there are; see rgrl list.")
+    out: Path | None = _option(
+        None, "The run folder; by default runs/ENV-PRESET-SEED, for other algorithms runs/ENV-ALGO-PRESET-SEED."
+    )
+    overwrite: bool = _option(False, "Replace an earlier run in that folder.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(Output):
+    """Arguments of ``rgrl evaluate``."""
+
+    run: Positional[Path] = _RUN
+    episodes: int = fields.integer(100, "Noiseless episodes to play.", low=1)
+    seed: int = _option(0, "Seed of the episodes.")
+    commands: int = fields.integer(
+        0,
+        "Returns that a generator of policies, udrlpg or gogepo, is also commanded to reach, spread over their "
+        "scale, 5 episodes each; command_following.png in the run folder shows the returns that it reached.",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume(Distributed, Output):
+    """Arguments of ``rgrl resume``."""
+
+    run: Positional[Path] = _RUN
+    episodes: int | None = _option(None, "Training episodes in all; by default those first planned.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot(Output):
+    """Arguments of ``rgrl plot``."""
+
+    run: Positional[Path] = _option(
+        Path("runs/demo"),
+        "A run folder; for a sweep the folder that holds run folders of two changed settings.",
+        "RUN",
+    )
+    out: Path | None = _option(None, "The picture to write; by default in that folder, curve.png or KIND.png.")
+    kind: typing.Literal["learning", "plans", "model_error", "sweep"] = _option(
+        "learning",
+        "Learning curve; plans and predictions along a noiseless episode; errors of the model by steps ahead; or a "
+        "heat map of the mean return of the last ten episodes.",
+    )
+    seed: int = _option(0, "Seed of the episodes that are played for plans and model_error.")
+    episodes: int = fields.integer(10, "Episodes that are played for model_error.", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch(Output):
+    """Arguments of ``rgrl watch``."""
+
+    run: Positional[Path] = _RUN
+    out: Path | None = _option(None, "The GIF to write; by default watch.gif in the run folder.")
+    seed: int = _option(0, "Seed of the episode.")
+    frames: int = fields.integer(200, "Largest number of frames.", low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class List(Output):
+    """Arguments of ``rgrl list``."""
+
+
+COMMANDS: dict[str, tuple[type, str]] = {
+    "train": (
+        Train,
+        """Train an agent, and keep its numbers, curve and checkpoints in a run folder.
+
+Examples: rgrl train CartPole-v1 --out runs/demo
+          rgrl train Pendulum-v1 --seeds 8 --episodes 10 --planner.lr 0.1
+          rgrl train CartPole-v1 --algo weight_max""",
+    ),
+    "evaluate": (
+        Evaluate,
+        """Play noiseless episodes with the last checkpoint of a run.
+
+Example: rgrl evaluate runs/demo --episodes 20""",
+    ),
+    "resume": (
+        Resume,
+        """Go on with a run from its last checkpoint, as if it had never stopped.
+
+A run that stopped because it had met its goal goes on without stopping there again.
+
+Example: rgrl resume runs/demo --episodes 60""",
+    ),
+    "plot": (
+        Plot,
+        """Draw the learning curve of a run, its plans, the error of its model, or a heat map of several runs.
+
+Examples: rgrl plot runs/demo --out curve.pdf
+          rgrl plot runs/demo --kind model_error""",
+    ),
+    "watch": (
+        Watch,
+        """Play one noiseless episode and draw it as a GIF.
+
+Example: rgrl watch runs/demo""",
+    ),
+    "list": (List, "List environments, algorithms with their presets, and models."),
+}
+"""Arguments of each command and its text in ``--help``."""
+
+
+def parse(argv: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """Turns arguments into a command and the settings of its config by dotted names; makes no arrays.
 
     Raises:
-      ValueError: no such algorithm, or no such preset for this environment.
+      ValueError: no such algorithm, preset or flag, or a value out of range.
       SystemExit: of tyro, for ``--help`` and for arguments that do not fit.
     """
-    env = next((word for word in argv if is_known(word)), "CartPole-v1")
-    name, algo = _said(argv, "--preset", "tuned"), _said(argv, "--algo", "rgrl")
-    if list(argv[:1]) != ["train"]:
-        return _parse(argv, defaults("CartPole-v1"), name)
-    command = _parse(argv, defaults(env, name, algo), name)
-    if (command.env, command.preset, command.algo) == (env, name, algo):
-        return command
-    return _parse(argv, defaults(command.env, command.preset, command.algo), command.preset)
+    config = _starting_config(argv) if argv[:1] == ["train"] else None
+    if argv and argv[0] in COMMANDS:
+        _check_flags(argv, COMMANDS[argv[0]][0], config)
+    kinds = {name: _parser_type(kind, config if name == "train" else None) for name, (kind, _) in COMMANDS.items()}
+    parts = [Annotated[kinds[n], tyro.conf.subcommand(n, description=text)] for n, (_, text) in COMMANDS.items()]
+    union: Any = typing.Union[tuple(parts)]  # noqa: UP007
+    parsed = tyro.cli(union, args=list(argv), prog="rgrl", description="Agents that deduce their actions.")
+    kind = COMMANDS[argv[0]][0]
+    command = kind(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(kind)})
+    fields.check_fields(command)
+    if config is None:
+        return command, {}
+    return command, {name: fields.get_at(parsed.config, name) for name in _settable(type(config))}
 
 
-def _said(argv: Sequence[str], flag: str, usual: str) -> str:
-    """What follows a flag, for a look ahead."""
-    words = [word for argument in argv for word in argument.split("=", 1)]
-    return words[words.index(flag) + 1] if flag in words[:-1] else usual
+def _starting_config(argv: Sequence[str]) -> Config:
+    """Makes the config whose fields are the flags of ``rgrl train`` and whose values are their defaults.
+
+    Environment, algorithm and preset decide it, so they are read before the parser can be built: by their flags, and
+    the first registered name that is the value of no flag that every algorithm has.
+    """
+    ahead = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for field in dataclasses.fields(Train):
+        if field.name != "env" and not isinstance(field.default, bool):
+            ahead.add_argument(f"--{_dashed(field.name)}", nargs="?", default=field.default)
+    found, (_, *rest) = ahead.parse_known_args(list(argv))
+    first = rest[0] if rest and not rest[0].startswith("-") else "CartPole-v1"
+    return defaults(next(filter(is_known, rest), first), found.preset or "tuned", found.algo or "rgrl")
 
 
-def _parse(argv: Sequence[str], config: Any, name: str) -> Any:
-    commands = {"train": train_type(config, name)}
-    commands |= {x.__name__.lower(): x for x in (Evaluate, Resume, Plot, Watch, List)}
-    union: Any = typing.Union[tuple(Annotated[t, tyro.conf.subcommand(n)] for n, t in commands.items())]  # noqa: UP007
-    return tyro.cli(union, args=list(argv), prog="rgrl", description="Agents that deduce their actions.")
+def _check_flags(argv: Sequence[str], kind: type, config: Config | None) -> None:
+    """Compares flags with those that there are.
+
+    Raises:
+      ValueError: one is not there; the message names the nearest.
+    """
+    known = [field.name for field in dataclasses.fields(kind)] + (_settable(type(config)) if config else [])
+    for word in argv:
+        flag = word.split("=")[0]
+        head, dot, last = flag.removeprefix("--").replace("-", "_").rpartition(".")
+        names = {head + dot + last, head + dot + last.removeprefix("no_"), last}
+        if flag.startswith("--") and not names & {*known, "help"}:
+            near = fields.nearest(head + dot + last, known).split(", ")
+            raise ValueError(
+                f"{flag} is not a flag of rgrl {argv[0]}; nearest: {', '.join(f'--{_dashed(name)}' for name in near)}"
+            )
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _settable(config_type: type[Config]) -> list[str]:
+    """Lists the dotted names of the fields that are flags."""
+    return [setting.path for setting in fields.settings(config_type) if setting.path not in GIVEN]
+
+
+def _parser_type(kind: type, config: Config | None) -> type:
+    """Makes the dataclass that tyro reads: fields of ``kind``, and those of the config in a panel of their own."""
+    usual = kind(chunk=max(config.episodes // 100, 1)) if config else kind()
+    described = _described(kind, usual)
+    described.sort(key=lambda row: next(i for i, base in enumerate(kind.__mro__) if row[0] in base.__annotations__))
+    if config:
+        inner = dataclasses.make_dataclass("Config", _described(type(config), config), frozen=True)
+        described.append(("config", Annotated[inner, tyro.conf.arg(name="")], inner()))
+    rows: list[Any] = [row[:2] if row[0] == "env" else row for row in described]  # the only one that must be given
+    return dataclasses.make_dataclass(kind.__name__, rows, frozen=True)
+
+
+def _described(kind: type, values: Any) -> list[tuple[str, Any, Any]]:
+    """Lists names, types with help and defaults of the fields of ``kind``; groups get types of their own."""
+    hints, described = typing.get_type_hints(kind, include_extras=True), []
+    for field in dataclasses.fields(kind):
+        data, value = field.metadata, getattr(values, field.name)
+        if field.name in GIVEN:
+            continue
+        if "group" in data:
+            inner = dataclasses.make_dataclass(field.name, _described(data["group"], value), frozen=True)
+            described.append((field.name, Annotated[inner, tyro.conf.arg(help=data["help"])], inner()))
+            continue
+        rule, metavar = data.get("rule"), data.get("metavar")
+        if isinstance(rule, fields.Choice):
+            metavar = f"{{{','.join(rule.allowed)}}}"
+        bounds = "" if rule is None or isinstance(rule, fields.Choice | fields.Type) else rule.text()
+        notes = "; ".join(filter(None, [data.get("symbol"), bounds]))
+        argument = tyro.conf.arg(help=data["help"] + f" [{notes}]" * bool(notes), metavar=metavar)
+        described.append((field.name, Annotated[hints[field.name], argument], value))
+    return described
 
 
 def keep_programs() -> None:
-    """Has JAX keep compiled programs in the user's cache folder, so that the next run starts at once.
+    """Makes JAX keep compiled programs in the user's cache folder, so that the next run starts at once.
 
     A folder that JAX was given, by ``JAX_COMPILATION_CACHE_DIR`` for instance, stays as it is.
     """
@@ -261,26 +293,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         said = str(stop) or "interrupted; go on with: rgrl resume RUN"
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(said)
-        return 128 + (stop.number if isinstance(stop, jobs.Interrupted) else signal.SIGINT)
+        return 128 + (stop.number if isinstance(stop, commands.Interrupted) else signal.SIGINT)
 
 
 def _answer(argv: list[str], start: float) -> int:
-    coordinator = _said(argv, "--coordinator", "")
-    if coordinator and argv[0] in ("train", "resume"):  # parsing makes environments, and thereby arrays
-        processes.join(coordinator, _said(argv, "--processes", "1"), _said(argv, "--process", "0"))
-    command = parse(argv)
-    answer = _dispatch(command, Console(stderr=command.json, quiet=not processes.is_first()), start)
-    if command.json and processes.is_first():
+    command, settings = parse(argv)
+    if getattr(command, "coordinator_address", ""):
+        multiprocess.initialize(command.coordinator_address, command.num_processes, command.process_id)
+    console = Console(stderr=command.json, quiet=not multiprocess.is_first())
+    answer = _dispatch(command, settings, console, start)
+    if command.json and multiprocess.is_first():
         print(json.dumps(answer))
     return 0
 
 
 @contextlib.contextmanager
 def _terminations() -> Iterator[None]:
-    """Has SIGTERM raise what Ctrl-C raises, so that it ends a command as properly."""
+    """Makes SIGTERM raise what Ctrl-C raises, so that it ends a command as properly."""
 
     def stop(number: int, frame: Any) -> None:
-        raise jobs.Interrupted(number, "SIGTERM: ended; go on with: rgrl resume RUN")
+        raise commands.Interrupted(number, "SIGTERM: ended; go on with: rgrl resume RUN")
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -293,69 +325,34 @@ def _terminations() -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-    """What went wrong, and where, without numbers of the operating system."""
+    """Returns the message of an error, without numbers of the operating system."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{str(error.filename)!r}: {error.strerror}"
     return str(error)
 
 
-def _dispatch(command: Any, console: Console, start: float) -> Any:
-    table: dict[str, Callable[[Any, Console, float], Any]] = {
-        "Train": _train,
-        "Evaluate": lambda c, console, _: jobs.evaluate(console, c.run, c.episodes, c.seed, c.commands),
-        "Resume": lambda c, console, start: jobs.resume(console, c.run, c.episodes, start),
-        "Plot": lambda c, console, _: jobs.plot(console, c.run, c.out, c.kind, c.seed, c.episodes),
-        "Watch": lambda c, console, _: jobs.watch(console, c.run, c.out, c.seed, c.frames),
-        "List": lambda c, console, _: _list(console),
-    }
-    return table[type(command).__name__](command, console, start)
+def _dispatch(command: Any, settings: dict[str, Any], console: Console, start: float) -> dict[str, Any]:
+    match command:
+        case Train():
+            return _train(command, settings, console, start)
+        case Evaluate():
+            return inspection.evaluate(console, command.run, command.episodes, command.seed, command.commands)
+        case Resume():
+            return commands.resume(console, command.run, command.episodes, start)
+        case Plot():
+            return inspection.plot(console, command.run, command.out, command.kind, command.seed, command.episodes)
+        case Watch():
+            return inspection.watch(console, command.run, command.out, command.seed, command.frames)
+    return inspection.list_all(console)
 
 
-def _train(command: Any, console: Console, start: float) -> Any:
-    names = [f.name for f in dataclasses.fields(list_algorithms()[command.algo]) if f.name not in GIVEN]
-    settings = {name: getattr(command, name) for name in names}
+def _train(command: Train, settings: dict[str, Any], console: Console, start: float) -> dict[str, Any]:
     config = preset(command.env, command.preset, algo=command.algo, **settings)
     place = re.sub(r"[:/\\]", "-", command.env)  # no folders of folders, and no colons
     place += "" if command.algo == "rgrl" else f"-{command.algo}"
     folder = command.out or Path("runs") / f"{place}-{command.preset}-{command.seed}"
-    options = {
-        name: getattr(command, name)
-        for name in (
-            "preset",
-            "seed",
-            "seeds",
-            "devices",
-            "seed_batch",
-            "chunk",
-            "early_stop",
-            "eval_episodes",
-            "tensorboard",
-        )
-    }
-    return jobs.train(console, config, folder, options, overwrite=command.overwrite, start=start)
-
-
-def _list(console: Console) -> dict[str, Any]:
-    answer = {
-        "environments": list_envs(),
-        "presets": list_presets(),
-        "models": list_models(),
-        "algorithms": list(list_algorithms()),
-    }
-    console.print(
-        "environments and their presets; gymnasium:ID is any of Gymnasium's, mjx:ID its InvertedPendulum, Swimmer or "
-        "Hopper compiled, brax:NAME any of Brax's",
-        soft_wrap=True,
-    )
-    for env in dict.fromkeys([*list_envs(), *PRESETS["tuned"]]):
-        console.print(f"  {env:33s}{', '.join(name for name in PRESETS if env in PRESETS[name])}", highlight=False)
-    console.print(f"models: {', '.join(answer['models'])}\nalgorithms, and where they have presets:")
-    for algo in answer["algorithms"]:
-        known = dict.fromkeys(env for table in TABLES.get(algo, {}).values() for env in table)
-        console.print(
-            f"  {algo:20s}{', '.join(known) if algo != 'rgrl' else 'see above'}", highlight=False, soft_wrap=True
-        )
-    return answer
+    options = commands.Options(**{f.name: getattr(command, f.name) for f in dataclasses.fields(commands.Options)})
+    return commands.train(console, config, folder, options, overwrite=command.overwrite, start=start)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the commands of the command line do, each as one function that answers with plain data."""
+"""Commands that train: a run from its beginning, or on from its last checkpoint. They return plain data."""
 
 from __future__ import annotations
 
@@ -12,40 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
 import rgrl_jax
-from rgrl_jax.algos import rgrl
-from rgrl_jax.algos.base import algorithm_name
-from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.experiment import (
-    callbacks,
-    checkpoint,
-    host,
-    identity,
-    lock,
-    pictures,
-    plotting,
-    processes,
-    programs,
-    rendering,
-)
-from rgrl_jax.experiment import folder as folders
-from rgrl_jax.experiment.runner import run
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.base import Config, algorithm_name
+from rgrl_jax.experiment import callbacks, checkpoint, lock, multiprocess, run_folder
+from rgrl_jax.experiment.compile import check_devices, make_evaluator
+from rgrl_jax.experiment.playing import evaluation_keys
+from rgrl_jax.experiment.plots.learning import learning
+from rgrl_jax.experiment.runner import Run, run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
+from rgrl_jax.types import Key
 
 SIMULATORS = {"gymnasium": ["gymnasium"], "mjx": ["gymnasium", "mujoco", "mujoco-mjx"], "brax": ["brax"]}
-"""Packages that decide what environments from elsewhere do."""
+"""Packages that simulate the environments of each source."""
+NDArray = np.ndarray[Any, Any]
 
 
 class Interrupted(KeyboardInterrupt):
     """A signal ended the command.
 
     Args:
-      number: of the signal.
-      message: what became of the run.
+      number: number of the signal.
+      message: one sentence on what became of the run.
     """
 
     def __init__(self, number: int, message: str):
@@ -53,31 +44,62 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-class _Watcher(callbacks.Callback):
-    """Remembers what the summary needs of a run."""
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of a run beside its config, kept in config.json; the fields say what each is."""
 
-    def begin(self, run: Any) -> None:
-        self.run = run
+    preset: str = fields.name("tuned", "Preset that the other settings come from, see rgrl list.")
+    seed: int = fields.integer(0, "Seed that decides the whole run.")
+    seeds: int = fields.integer(1, "Runs trained in lockstep, of seeds seed, seed + 1, ...", low=1)
+    devices: str = fields.name(
+        "1",
+        "Devices that the seeds are spread over, or the environments and the learning of a single run: a divisor of "
+        "their number, or all. Several processes use all of theirs.",
+    )
+    seed_batch: int = fields.integer(
+        0, "Seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds."
+    )
+    chunk: int = fields.integer(
+        1,
+        "Training episodes between two looks at the run, and between two checkpoints. A kill loses at most one "
+        "chunk, Ctrl-C and SIGTERM none.",
+        low=1,
+    )
+    early_stop: bool = fields.flag(
+        True, "Stop once 10 noiseless episodes reach the goal of the environment with a standard error to spare."
+    )
+    eval_episodes: int = fields.integer(100, "Noiseless episodes after training.", low=1)
+    tensorboard: bool = fields.flag(
+        False, "Write events for TensorBoard into the run folder; needs pip install 'rgrl_jax[tensorboard]'."
+    )
+
+
+@dataclasses.dataclass
+class _Job:
+    """A run that a command trains: its config, folder and options, and when the command began."""
+
+    console: Console
+    config: Config
+    folder: Path
+    options: Options
+    start: float
 
 
 def train(
-    console: Console,
-    config: Any,
-    folder: Path,
-    options: dict[str, Any],
-    *,
-    overwrite: bool,
-    start: float,
+    console: Console, config: Config, folder: Path, options: Options, *, overwrite: bool, start: float
 ) -> dict[str, Any]:
     """Trains from the beginning; the last evaluation, the curve and the summary follow.
 
     Args:
-      console: where to tell what happens.
-      config: the config.
+      console: where to print.
+      config: config of an algorithm.
       folder: the run folder.
-      options: preset, seed, seeds, devices, seed_batch, chunk, early_stop, eval_episodes, tensorboard.
+      options: see `Options`.
       overwrite: replace an earlier run in the folder.
       start: ``time.perf_counter()`` when the command began.
+
+    Returns:
+      The summary.
 
     Raises:
       ValueError: a setting is out of range.
@@ -85,24 +107,15 @@ def train(
       BlockingIOError: another process trains in it.
       Interrupted: by SIGTERM or Ctrl-C.
     """
-    for name in ("seeds", "chunk", "eval_episodes"):
-        if options[name] < 1:
-            raise ValueError(f"{name} = {options[name]} must be at least 1")
-    if options["seed_batch"] < 0:
-        raise ValueError(f"seed_batch = {options['seed_batch']} must be at least 0")
-    _check_seed(options["seed"], options["seeds"])
-    devices = _count_devices(options["devices"])
+    fields.check_fields(options)
+    check_seed(options.seed, options.seeds)
+    devices = _count_devices(options.devices)
     config.validate()
-    programs.check_spread(config, options["seeds"] if options["seeds"] > 1 else None, devices)
-    processes.first_alone(lambda: folders.check_place(folder, overwrite=overwrite))
+    check_devices(config, options.seeds if options.seeds > 1 else None, devices)
+    multiprocess.first_alone(lambda: run_folder.check_place(folder, overwrite=overwrite))
     with lock.hold(folder):
-        processes.first_alone(lambda: folders.create(folder, overwrite=overwrite))
-        return _begin(console, config, folder, options, start)
-
-
-def _begin(console: Console, config: Any, folder: Path, options: dict[str, Any], start: float) -> dict[str, Any]:
-    key = checkpoint.seed_keys(options["seed"], options["seeds"])
-    return _run(console, key, config, None, folder, options, start)
+        multiprocess.first_alone(lambda: run_folder.create(folder, overwrite=overwrite))
+        return _begin(_Job(console, config, folder, options, start))
 
 
 def resume(console: Console, folder: Path, episodes: int | None, start: float) -> dict[str, Any]:
@@ -110,144 +123,140 @@ def resume(console: Console, folder: Path, episodes: int | None, start: float) -
 
     A run that was killed before its first checkpoint begins again; one that was killed after its last is evaluated.
 
+    Returns:
+      The summary.
+
     Raises:
       FileNotFoundError: not a run folder.
       ValueError: nothing is left to do, or the folder was not made by `train`, or see `checkpoint.load_run`.
       BlockingIOError: another process trains in it.
       Interrupted: by SIGTERM or Ctrl-C.
     """
-    _, meta = folders.read_config(folder)
-    absent = [name for name in ("preset", "chunk", "early_stop", "eval_episodes") if name not in meta]
-    if absent:
+    config, meta = run_folder.read_config(folder)
+    names = [field.name for field in dataclasses.fields(Options)]
+    if absent := [name for name in names if name not in meta]:
         raise ValueError(
-            f"{str(folder / folders.CONFIG)!r} lacks {', '.join(absent)}: its run was not begun by rgrl train; go on "
-            f"with rgrl_jax.load_run and rgrl_jax.run"
+            f"{str(folder / run_folder.CONFIG)!r} lacks {', '.join(absent)}: its run was not begun by rgrl train; go "
+            f"on with rgrl_jax.load_run and rgrl_jax.run"
         )
+    options = Options(**{name: meta[name] for name in names})
     with lock.hold(folder):
-        if not checkpoint.numbers(folder):
-            config, meta = folders.read_config(folder)
-            config = config if episodes is None else config.replace(episodes=episodes)
-            console.print("no checkpoint yet: beginning again at episode 0")
-            return _begin(console, config, folder, meta, start)
-        return _go_on(console, folder, episodes, start)
+        if checkpoint.numbers(folder):
+            return _go_on(console, folder, episodes, options, start)
+        console.print("no checkpoint yet: beginning again at episode 0")
+        config = config if episodes is None else config.replace(episodes=episodes)
+        return _begin(_Job(console, config, folder, options, start))
 
 
-def _go_on(console: Console, folder: Path, episodes: int | None, start: float) -> dict[str, Any]:
-    config, state, meta = _load(console, folder)
+def _go_on(console: Console, folder: Path, episodes: int | None, options: Options, start: float) -> dict[str, Any]:
+    config, state, _ = load(console, folder)
     if episodes is not None:
         config = config.replace(episodes=episodes)
-    summary = folders.read_summary(folder)
+    summary = run_folder.read_summary(folder)
     if summary.get("stopped"):  # the goal was met, and yet more is wanted
-        meta["early_stop"] = False
+        options = dataclasses.replace(options, early_stop=False)
     done = int(np.max(state.episode))
     if done > config.episodes or summary.get("episodes") == done == config.episodes:
         raise ValueError(f"episodes = {config.episodes} must be more than the {done} already trained")
-    if processes.is_first():
+    if multiprocess.is_first():
         for path in checkpoint.set_aside(folder, done):
             console.print(f"the damaged checkpoint is now {str(path)!r}", soft_wrap=True)
     console.print(f"resuming at episode {done}")
-    return _run(console, None, config, state, folder, meta, start)
+    return _run(_Job(console, config, folder, options, start), None, state)
 
 
-def _load(console: Console, folder: Path) -> checkpoint.LoadedRun:
-    return checkpoint.load_run(
-        folder, tell=lambda said: console.print(f"warning: {said}", soft_wrap=True, markup=False)
-    )
+def load(console: Console, folder: Path) -> checkpoint.LoadedRun:
+    """Reads a run folder back, see `checkpoint.load_run`; damaged checkpoints are mentioned on the console."""
+
+    def tell(sentence: str) -> None:
+        console.print(f"warning: {sentence}", soft_wrap=True, markup=False)
+
+    return checkpoint.load_run(folder, tell=tell)
 
 
-def _run(
-    console: Console,
-    key: Any,
-    config: Any,
-    state: Any,
-    folder: Path,
-    options: dict[str, Any],
-    start: float,
-) -> dict[str, Any]:
+def _begin(job: _Job) -> dict[str, Any]:
+    return _run(job, checkpoint.seed_keys(job.options.seed, job.options.seeds), None)
+
+
+def _run(job: _Job, key: Key | None, state: Any) -> dict[str, Any]:
     """Trains what is left to train; the curve, the last evaluation and the summary follow."""
-    meta = {name: options[name] for name in ("preset", "seed", "chunk", "early_stop", "eval_episodes")}
-    meta |= {"devices": options.get("devices", "1"), "seed_batch": options.get("seed_batch", 0)}
-    meta["tensorboard"] = options.get("tensorboard", False)
-    several = f" x {options['seeds']} seeds" if options["seeds"] > 1 else ""
-    console.print(f"{config.describe()}{several}", highlight=False, soft_wrap=True)
-    console.print(f"on {_device()}, into {folder}", highlight=False, soft_wrap=True)
-    stopped, seconds = "", {"compile": 0.0, "train": 0.0, "callbacks": 0.0}
-    if state is None or int(np.max(state.episode)) < config.episodes:
-        status = _train(console, key, config, state, folder, meta)
-        state, stopped, seconds = status.state, status.stopped, status.seconds
-    return _sum_up(console, config, state, folder, options, stopped, seconds, start)
+    several = f" x {job.options.seeds} seeds" if job.options.seeds > 1 else ""
+    job.console.print(f"{job.config.describe()}{several}", highlight=False, soft_wrap=True)
+    job.console.print(f"on {_device()}, into {job.folder}", highlight=False, soft_wrap=True)
+    status = None
+    if state is None or int(np.max(state.episode)) < job.config.episodes:
+        status = _train(job, key, state)
+        state = status.state
+    return _sum_up(job, state, status)
 
 
-def _train(console: Console, key: Any, config: Any, state: Any, folder: Path, meta: dict[str, Any]) -> Any:
-    """The run with its callbacks, at its end."""
-    to_people = console if console.stderr else Console(stderr=True, quiet=console.quiet)
-    watcher, listener = _Watcher(), callbacks.StopOnSignal(to_people)
+def _train(job: _Job, key: Key | None, state: Any) -> Run:
+    """Trains with the callbacks of the command line; returns the run at its end."""
+    options, folder = job.options, job.folder
+    to_people = job.console if job.console.stderr else Console(stderr=True, quiet=job.console.quiet)
+    listener = callbacks.StopOnSignal(to_people)
     calls = [
-        watcher,
         listener,
         callbacks.Progress(to_people),
-        callbacks.CSVLog(folder, meta["seed"]),
-        *([callbacks.TensorBoard(folder / folders.EVENTS)] if meta["tensorboard"] else []),
-        callbacks.Checkpoint(folder, meta=meta),
-        *([callbacks.StopAtGoal()] if meta["early_stop"] else []),
+        callbacks.CSVLog(folder, options.seed),
+        *([callbacks.TensorBoard(folder / run_folder.EVENTS)] if options.tensorboard else []),
+        callbacks.Checkpoint(folder, meta=dataclasses.asdict(options)),
+        *([callbacks.StopAtGoal()] if options.early_stop else []),
     ]
-    several_at_once = {"devices": _count_devices(meta["devices"]), "seed_batch": meta["seed_batch"]}
-    run(key, config, state=state, chunk=meta["chunk"], callbacks=calls, **several_at_once)
+    devices = _count_devices(options.devices)
+    run(
+        key,
+        job.config,
+        state=state,
+        chunk=options.chunk,
+        callbacks=calls,
+        devices=devices,
+        seed_batch=options.seed_batch,
+    )
     if listener.received:
-        name, episode = signal.Signals(listener.received).name, watcher.run.episode
-        kept = (
-            f"kept up to episode {episode} of {config.episodes}" if episode else "before the first chunk was trained"
-        )
+        name, episode = signal.Signals(listener.received).name, listener.run.episode
+        kept = f"kept up to episode {episode} of {job.config.episodes}"
+        kept = kept if episode else "before the first chunk was trained"
         raise Interrupted(listener.received, f"{name}: ended, {kept}; go on with: rgrl resume {folder}")
-    return watcher.run
+    return listener.run
 
 
-def _sum_up(
-    console: Console,
-    config: Any,
-    state: Any,
-    folder: Path,
-    options: dict[str, Any],
-    stopped: str,
-    spent: dict[str, float],
-    start: float,
-) -> dict[str, Any]:
-    spec = make_spec(config.env_id, config.max_steps)
-    title = f"{config.env_id}, {options['preset']}"
-    if processes.is_first():
-        plotting.plot_learning(folders.read_metrics(folder), title=title, goal=spec.goal, path=folder / folders.CURVE)
-
-    key = programs.evaluation_keys(state)
-    returns, compiling, playing = _evaluate(key, state, config, options["eval_episodes"])
+def _sum_up(job: _Job, state: Any, status: Run | None) -> dict[str, Any]:
+    """Draws the curve, plays the last evaluation, and writes and prints the summary."""
+    config, options, folder = job.config, job.options, job.folder
+    if multiprocess.is_first():
+        draw_curve(config, options.preset, folder, folder / run_folder.CURVE)
+    returns, compiling, playing = timed_returns(evaluation_keys(state), state, config, options.eval_episodes)
+    spent = status.seconds if status else {"compile": 0.0, "train": 0.0, "callbacks": 0.0}
     seconds = {
         "compile": spent["compile"] + compiling,
         "train": spent["train"] + spent["callbacks"],
         "evaluate": playing,
-        "total": time.perf_counter() - start,
+        "total": time.perf_counter() - job.start,
     }
     summary = {
         "env": config.env_id,
         "algo": algorithm_name(config),
-        "preset": options["preset"],
-        "seed": options["seed"],
-        "seeds": options["seeds"],
-        "episodes": int(np.max(processes.fetch(state.episode))),
-        "env_steps": int(np.sum(processes.fetch(state.env_steps))),
-        "goal": spec.goal,
-        "stopped": stopped,
-        "evaluation": _scores(returns),
+        "preset": options.preset,
+        "seed": options.seed,
+        "seeds": options.seeds,
+        "episodes": int(np.max(multiprocess.fetch(state.episode))),
+        "env_steps": int(np.sum(multiprocess.fetch(state.env_steps))),
+        "goal": config.spec.goal,
+        "stopped": status.stopped if status else "",
+        "evaluation": score(returns),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
         "device": _device(),
-        "versions": _versions(spec.env_id),
+        "versions": _versions(config.env_id),
         "folder": str(folder),
     }
-    if processes.is_first():
-        folders.write_json(folder / folders.SUMMARY, summary)
-    _tell(console, summary)
+    if multiprocess.is_first():
+        run_folder.write_json(folder / run_folder.SUMMARY, summary)
+    _print_summary(job.console, summary)
     return summary
 
 
-def _tell(console: Console, summary: dict[str, Any]) -> None:
+def _print_summary(console: Console, summary: dict[str, Any]) -> None:
     scores, seconds = summary["evaluation"], summary["seconds"]
     if summary["stopped"]:
         console.print(f"stopped after {summary['episodes']} episodes: {summary['stopped']}")
@@ -267,70 +276,23 @@ def _tell(console: Console, summary: dict[str, Any]) -> None:
     console.print(f"kept in {summary['folder']}; see also: rgrl watch {summary['folder']}", soft_wrap=True)
 
 
-def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands: int = 0) -> dict[str, Any]:
-    """Plays noiseless episodes with the last checkpoint, and if ``commands`` are wanted others by command."""
-    if episodes < 1:
-        raise ValueError(f"episodes = {episodes} must be at least 1")
-    _check_seed(seed)
-    config, state, meta = run = _load(console, folder)
-    if commands:
-        identity.check_commands(config, commands)
-    key = jax.random.key(seed)
-    if meta["seeds"] > 1:
-        key = jnp.broadcast_to(key, (meta["seeds"],))
-    returns, compiling, playing = _evaluate(key, state, config, episodes)
-    answer = {
-        "env": config.env_id,
-        "seed": seed,
-        "trained_episodes": int(np.max(state.episode)),
-        **_scores(returns),
-        "seconds": {"compile": round(compiling, 3), "evaluate": round(playing, 3)},
-    }
-    console.print(
-        f"{config.env_id} after {answer['trained_episodes']} training episodes: mean return "
-        f"{answer['mean_return']:.1f}, lowest {answer['min_return']:.1f} over {episodes} noiseless episodes",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return answer | (_obey(console, folder, commands, seed, run) if commands else {})
+def draw_curve(config: Config, preset: str, folder: Path, out: Path) -> None:
+    """Draws the learning curve of a run folder."""
+    metrics = run_folder.read_metrics(folder)
+    learning(metrics, title=f"{config.env_id}, {preset}", goal=config.spec.goal, path=out)
 
 
-def _obey(console: Console, folder: Path, commands: int, seed: int, run: checkpoint.LoadedRun) -> dict[str, Any]:
-    """What is achieved for so many commands, and how well the two agree."""
-    config, state, meta = run
-    several = meta["seeds"] > 1
-    states = [jax.tree.map(lambda x, i=i: x[i], state) for i in range(meta["seeds"])] if several else [state]
-    curves = [identity.identity_curve(jax.random.key(seed), one, config, commands) for one in states]
-    commanded, achieved = np.asarray(curves[0].commanded), np.stack([np.asarray(curve.achieved) for curve in curves])
-    picture = folder / folders.IDENTITY
-    plotting.plot_identity(commanded, achieved, title=f"{config.env_id}, {algorithm_name(config)}", path=picture)
-    agreement = identity.identity_correlation(commanded, achieved)
-    console.print(
-        f"achieved against commanded return: correlation {np.mean(agreement):.2f}; drawn: {picture}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return {
-        "identity": {
-            "commanded": commanded.tolist(),
-            "achieved": achieved.tolist(),
-            "correlation": agreement.tolist(),
-            "picture": str(picture),
-        }
-    }
-
-
-def _evaluate(key: Any, state: Any, config: Any, episodes: int) -> tuple[np.ndarray[Any, Any], float, float]:
-    """Returns ``[episodes]`` or ``[seeds, episodes]``, and the seconds of compiling and of playing."""
+def timed_returns(key: Key, state: Any, config: Config, episodes: int) -> tuple[NDArray, float, float]:
+    """Returns the returns ``[episodes]`` or ``[seeds, episodes]``, and the seconds of compiling and of playing."""
     start = time.perf_counter()
-    play = programs.make_evaluator(key, state, config, episodes)
+    program = make_evaluator(key, state, config, episodes)
     middle = time.perf_counter()
-    values = processes.fetch(play(key, state, config))
+    values = multiprocess.fetch(program(key, state, config))
     return values, middle - start, time.perf_counter() - middle
 
 
-def _scores(returns: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Statistics of returns ``[episodes]`` or ``[seeds, episodes]``."""
+def score(returns: NDArray) -> dict[str, Any]:
+    """Computes statistics of returns ``[episodes]`` or ``[seeds, episodes]``."""
     scores: dict[str, Any] = {
         "episodes": returns.shape[-1],
         "mean_return": float(returns.mean()),
@@ -344,80 +306,18 @@ def _scores(returns: np.ndarray[Any, Any]) -> dict[str, Any]:
     return scores
 
 
-def plot(console: Console, folder: Path, out: Path | None, kind: str, seed: int, episodes: int) -> dict[str, Any]:
-    """Draws the learning curve from metrics.csv, or what the last checkpoint foresees, or a folder of runs."""
-    out = out or folder / {"learning": folders.CURVE}.get(kind, f"{kind}.png")
-    if kind == "learning":
-        config, meta = folders.read_config(folder)
-        title, goal = f"{config.env_id}, {meta['preset']}", make_spec(config.env_id, config.max_steps).goal
-        plotting.plot_learning(folders.read_metrics(folder), title=title, goal=goal, path=out)
-    elif kind == "sweep":
-        grid, values = _sweep(folder)
-        pictures.plot_sweep(grid, values, label="mean return of the last ten episodes", title=folder.name, path=out)
-    else:
-        _plot_foresight(folder, out, kind, seed, episodes)
-    console.print(f"drawn: {out}", soft_wrap=True)
-    return {"picture": str(out)}
+def check_seed(seed: int, seeds: int = 1) -> None:
+    """Checks that ``seed, ..., seed + seeds - 1`` are seeds of keys.
 
-
-_PLAY = jax.jit(programs.play, static_argnums=3)
-
-
-def _plot_foresight(folder: Path, out: Path, kind: str, seed: int, episodes: int) -> None:
-    """Plans along one noiseless episode, or the model's errors over several; of the first seed if there are more."""
-    if episodes < 1:
-        raise ValueError(f"episodes = {episodes} must be at least 1")
-    _check_seed(seed)
-    rgrl.check_model(folders.read_config(folder)[0])
-    config, state, meta = checkpoint.load_run(folder)
-    if meta["seeds"] > 1:
-        state = jax.tree.map(lambda x: x[0], state)
-    key, number = jax.random.key(seed), episodes if kind == "model" else 1
-    episode = (programs.play if host.is_hosted(config) else _PLAY)(key, state, config, number)
-    foresight = rgrl.foresee(state, episode, config)
-    title = f"{config.env_id}, {meta['preset']}, after {int(state.episode)} episodes"
-    if kind == "model":
-        pictures.plot_model_error(foresight, title=title, path=out)
-    else:
-        plans = rgrl.retrace_plans(key, state, episode, config)
-        pictures.plot_plans(foresight, plans, config, title=title, path=out)
-
-
-def _sweep(folder: Path) -> tuple[dict[str, list[Any]], list[float]]:
-    """The two settings in which the runs in a folder differ, and the mean return of the last episodes of each run."""
-    runs = sorted(path.parent for path in folder.glob(f"*/{folders.METRICS}"))
-    if not runs:
-        raise FileNotFoundError(f"{str(folder)!r} holds no run folders in which something was trained")
-    configs = [dataclasses.asdict(folders.read_config(run)[0]) for run in runs]
-    if len({tuple(config) for config in configs}) > 1:
-        raise ValueError(f"the runs in {str(folder)!r} are of different algorithms")
-    grid = {name: [config[name] for config in configs] for name in configs[0]}
-    grid = {name: values for name, values in grid.items() if any(value != values[0] for value in values)}
-    returns = [float(folders.read_metrics(run).episode_return[:, -10:].mean()) for run in runs]
-    return grid, returns
-
-
-def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: int) -> dict[str, Any]:
-    """Draws one episode of the last checkpoint; of the first seed if there are several."""
-    if frames < 1:
-        raise ValueError(f"frames = {frames} must be at least 1")
-    _check_seed(seed)
-    config, state, meta = _load(console, folder)
-    if meta["seeds"] > 1:
-        state = jax.tree.map(lambda x: x[0], state)
-    out = out or folder / "watch.gif"
-    score, length = rendering.render_episode(jax.random.key(seed), state, config, out, max_frames=frames)
-    console.print(f"drawn: {out}, an episode of {length} steps and return {score:.1f}", soft_wrap=True)
-    return {"gif": str(out), "episode_return": score, "episode_length": length}
-
-
-def _check_seed(seed: int, seeds: int = 1) -> None:
+    Raises:
+      ValueError: they are not.
+    """
     if not 0 <= seed <= 2**32 - seeds:
         raise ValueError(f"seed = {seed} must be in 0..{2**32 - seeds}")
 
 
 def _count_devices(word: str) -> int:
-    """``"all"`` or a number of devices.
+    """Reads ``"all"`` or a number of devices.
 
     Raises:
       ValueError: it is neither, or more than there are.

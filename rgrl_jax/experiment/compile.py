@@ -1,4 +1,4 @@
-"""What a run calls, whichever place its environment lives in: compiled programs, or the loop on the host."""
+"""Programs that train and evaluate, compiled for the devices that hold the state, or the loop on the host."""
 
 from __future__ import annotations
 
@@ -11,74 +11,49 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from rgrl_jax import sharing, training
-from rgrl_jax.algos.base import algorithm_name, get_algorithm
-from rgrl_jax.experiment import host, processes
-from rgrl_jax.types import Array, Episode, Key, Metrics
-
-
-def play(key: Key, state: Any, config: Any, num_episodes: int = 1) -> Episode:
-    """Plays fresh episodes with a frozen agent and no plan noise, in lockstep.
-
-    A pure function, ready for ``jit`` and ``vmap``, unless the environment lives on the host: then it is called as
-    it is.
-
-    Args:
-      key: decides the episodes.
-      state: as returned by `rgrl_jax.train` or `rgrl_jax.run`, of one run (``vmap`` for several).
-      config: the config it was trained with.
-      num_episodes: ``N``. Static.
-
-    Returns:
-      The `Episode`, everything in it ``[L + 1, N, ...]`` or ``[N]``.
-
-    Raises:
-      ValueError: the environment lives on the host, and this is being compiled.
-    """
-    player = host.play if host.is_hosted(config) else training.play
-    return player(key, state, config, num_episodes)
-
-
-def evaluate(key: Key, state: Any, config: Any, num_episodes: int = 100) -> Array:
-    """Undiscounted returns ``[N]`` of `play`, as the environment pays them."""
-    return play(key, state, config, num_episodes).episode_return
+from rgrl_jax import spmd, training
+from rgrl_jax.algos.base import Config, algorithm_name
+from rgrl_jax.algos.fields import get_at
+from rgrl_jax.experiment import host_rollout, multiprocess
+from rgrl_jax.experiment.playing import evaluate
+from rgrl_jax.types import Array, Key, Metrics, PyTree
 
 
 def make_trainer(
-    state: Any, config: Any, num_episodes: int, seed_batch: int = 0
-) -> Callable[[Any, Any], tuple[Any, Metrics]]:
+    state: Any, config: Config, num_episodes: int, seed_batch: int = 0
+) -> Callable[[Any, Config], tuple[Any, Metrics]]:
     """Makes ``(state, config) -> (state, Metrics)`` that trains for ``num_episodes``, ready to run.
 
     Args:
-      state: one as it will be called with; leaves ``[N, ...]`` for ``N`` seeds, which a compiled program trains in
-        lockstep and the host one after the other.
-      config: likewise.
+      state: example of its argument; leaves ``[N, ...]`` for ``N`` seeds, which a compiled program trains in lockstep
+        and the host one after the other.
+      config: example of its argument.
       num_episodes: episodes per call.
       seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
     """
     batched = state.episode.ndim == 1
-    if host.is_hosted(config):
-        host.compile_training(_first(state) if batched else state, config)
+    if host_rollout.is_hosted(config):
+        host_rollout.compile_training(_first(state) if batched else state, config)
 
-        def on_host(state: Any, config: Any) -> tuple[Any, Metrics]:
-            return host.train(state, config, num_episodes)
+        def on_host(state: Any, config: Config) -> tuple[Any, Metrics]:
+            return host_rollout.train(state, config, num_episodes)
 
-        return _in_turn(on_host) if batched else on_host
+        return _one_by_one(on_host) if batched else on_host
 
-    def advance(state: Any, config: Any) -> tuple[Any, Metrics]:
+    def advance(state: Any, config: Config) -> tuple[Any, Metrics]:
         return training.train(None, config, state, num_episodes)
 
     # The old state is not donated: it is what is left when the chunk fails or is interrupted.
     return _compile(advance, state, config, seed_batch=seed_batch)
 
 
-def make_evaluator(key: Key, state: Any, config: Any, num_episodes: int) -> Callable[[Key, Any, Any], Array]:
+def make_evaluator(key: Key, state: Any, config: Config, num_episodes: int) -> Callable[[Key, Any, Config], Array]:
     """Makes ``(key, state, config) -> returns`` of ``num_episodes`` noiseless episodes, ready to run.
 
     Args:
-      key: one as it will be called with; ``[N]`` for ``N`` seeds.
-      state: likewise.
-      config: likewise.
+      key: example of its argument; ``[N]`` for ``N`` seeds.
+      state: example of its argument.
+      config: example of its argument.
       num_episodes: episodes per call.
 
     Returns:
@@ -86,54 +61,49 @@ def make_evaluator(key: Key, state: Any, config: Any, num_episodes: int) -> Call
     """
     batched = state.episode.ndim == 1
 
-    def returns(key: Key, state: Any, config: Any) -> Array:
+    def returns(key: Key, state: Any, config: Config) -> Array:
         return evaluate(key, state, config, num_episodes)
 
-    if host.is_hosted(config):
+    if host_rollout.is_hosted(config):
         one_key, one = _first((key, state)) if batched else (key, state)
-        host.compile_playing(one_key, one, config, num_episodes)
-        return _in_turn(returns) if batched else returns
+        host_rollout.compile_playing(one_key, one, config, num_episodes)
+        return _one_by_one(returns) if batched else returns
     return _compile(returns, key, state, config)
 
 
-def evaluation_keys(state: Any) -> Key:
-    """`rgrl_jax.evaluation_key` of one run, or those ``[N]`` of several."""
-    draw = training.evaluation_key
-    return (jax.vmap(draw) if state.episode.ndim else draw)(state)
-
-
-def spread(state: Any, config: Any, devices: int) -> Any:
-    """A state laid out over devices; what it is trained and evaluated by then runs there too.
+def place(state: Any, config: Config, devices: int) -> Any:
+    """Puts a state on devices; the programs that train and evaluate it then run there too.
 
     Seeds ``[N, ...]`` go equally many to each device. A single run is on each of them whole, and its environments and
-    learning are shared, see `rgrl_jax.sharing`.
+    its learning are split, see `rgrl_jax.spmd`.
 
     Raises:
-      ValueError: see `check_spread`.
+      ValueError: see `check_devices`.
     """
     seeds = state.episode.shape[0] if state.episode.ndim else None
-    check_spread(config, seeds, devices)
-    return over_devices(state, devices, sharing.AXIS if seeds is None else "seeds")
+    check_devices(config, seeds, devices)
+    return put_on_devices(state, devices, spmd.AXIS if seeds is None else "seeds")
 
 
-def over_devices(tree: Any, devices: int, axis: str) -> Any:
-    """Arrays on the first devices: whole on each if ``axis`` is `sharing.AXIS`, else equal parts ``[N, ...]``."""
-    if devices == 1:  # put there, as a checkpoint is: so a run that goes on finds its programs among those kept
+def put_on_devices(tree: PyTree, devices: int, axis: str) -> PyTree:
+    """Puts arrays on the first devices: whole on each if ``axis`` is `spmd.AXIS`, else equal parts ``[N, ...]``."""
+    if devices == 1:  # committed, as a checkpoint is: so a run that goes on finds its programs among those kept
         return jax.device_put(tree, jax.local_devices()[0])
     mesh = jax.make_mesh((devices,), (axis,), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices])
-    spec = PartitionSpec() if axis == sharing.AXIS else PartitionSpec(axis)
-    return processes.lay_out(tree, NamedSharding(mesh, spec))
+    spec = PartitionSpec() if axis == spmd.AXIS else PartitionSpec(axis)
+    return multiprocess.put(tree, NamedSharding(mesh, spec))
 
 
-def check_spread(config: Any, seeds: int | None, devices: int) -> None:
-    """Makes sure that so many devices can train so many seeds, or a single run without an axis of seeds.
+def check_devices(config: Config, seeds: int | None, devices: int) -> None:
+    """Checks that so many devices can train so many seeds, or, with None, a single run without an axis of seeds.
 
     Raises:
-      ValueError: there are not so many devices, or what is spread does not divide evenly, or nothing can be spread.
+      ValueError: there are not so many devices, or the seeds or the rows of a batch do not divide evenly among them,
+        or the algorithm can split neither.
     """
     if not 1 <= devices <= jax.device_count():
         raise ValueError(f"devices = {devices} must be in 1..{jax.device_count()}")
-    if jax.process_count() > 1 and devices < jax.device_count():
+    if multiprocess.several() and devices < jax.device_count():
         raise ValueError(f"devices = {devices} must be all of the {jax.device_count()} that the processes hold")
     if seeds is not None:
         if seeds % devices:
@@ -141,71 +111,67 @@ def check_spread(config: Any, seeds: int | None, devices: int) -> None:
         return
     if devices == 1:
         return
-    shared = get_algorithm(config).shared
-    if not shared or host.is_hosted(config):
-        what = f"of {algorithm_name(config)!r}" if not shared else f"in {config.env_id}, which lives on the host"
+    if not config.sharded or host_rollout.is_hosted(config):
+        what = f"in {config.env_id}, which lives on the host" if config.sharded else f"of {algorithm_name(config)!r}"
         raise ValueError(f"devices = {devices} cannot share a single run {what}; only several seeds are spread")
-    for name in shared:
-        if getattr(config, name) % devices:
-            raise ValueError(f"devices = {devices} must divide {name} = {getattr(config, name)} of a single run")
+    for name in config.sharded:
+        if (rows := get_at(config, name)) % devices:
+            raise ValueError(f"devices = {devices} must divide {name} = {rows} of a single run")
 
 
 def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0) -> Callable[..., Any]:
-    """Compiles a function of a state and a config, the last two arguments, mapped over seeds if the state has any.
+    """Compiles a function of a state and a config, its last two arguments, mapped over seeds if the state has any.
 
-    It runs where the state lies, see `spread`, and what it returns lies there likewise. With ``seed_batch = 0`` all
+    It runs on the devices that hold the state, see `place`, and its results stay there. With ``seed_batch = 0`` all
     seeds of a device are in lockstep, or halves, quarters, ... until memory holds them.
     """
     *mapped, _ = arguments
     sharding = mapped[-1].episode.sharding
     if not mapped[-1].episode.ndim:
-        return _placed(_compile_there(function, arguments, sharding), sharding)
+        return _with_arguments_placed(_compile_on_devices(function, arguments, sharding), sharding)
     seeds = mapped[-1].episode.shape[0] // len(sharding.device_set)
     batch = min(seed_batch or seeds, seeds)
     program = _compile_seeds(function, arguments, sharding, batch)
-    spare = processes.least(spare_memory())
+    spare = multiprocess.least(spare_memory())
     while not seed_batch and batch > 1 and program.memory_analysis().temp_size_in_bytes > spare:
         batch = -(-batch // 2)
         program = _compile_seeds(function, arguments, sharding, batch)
-    return _placed(program, sharding)
+    return _with_arguments_placed(program, sharding)
 
 
-def _placed(program: Callable[..., Any], sharding: Any) -> Callable[..., Any]:
-    """The program, with its arguments laid out first where there are several devices."""
+def _with_arguments_placed(program: Callable[..., Any], sharding: Any) -> Callable[..., Any]:
     if len(sharding.device_set) == 1:
         return program
 
     def run(*arguments: Any) -> Any:
         *mapped, config = arguments
-        return program(*processes.lay_out(mapped, sharding), config)  # what is empty comes back anywhere
+        return program(*multiprocess.put(mapped, sharding), config)  # empty arrays come back on any device
 
     return run
 
 
 def _compile_seeds(function: Callable[..., Any], arguments: tuple[Any, ...], sharding: Any, batch: int) -> Any:
-    """Compiles it for the seeds of every device, ``batch`` of them at a time."""
+    """Compiles a function for the seeds of every device, ``batch`` of them at a time."""
 
     def program(*arguments: Any) -> Any:
         *mapped, config = arguments
         return _in_batches(lambda seed: function(*seed, config), mapped, mapped[-1].episode.shape[0], batch)
 
-    return _compile_there(program, arguments, sharding)
+    return _compile_on_devices(program, arguments, sharding)
 
 
-def _compile_there(program: Callable[..., Any], arguments: tuple[Any, ...], sharding: Any) -> Any:
-    """Compiles it for where the state lies.
-
-    Each of several devices runs the program of one device on its own part: nothing is left to partition, and what
-    devices tell each other is what `rgrl_jax.sharing` says.
-    """
+def _compile_on_devices(program: Callable[..., Any], arguments: tuple[Any, ...], sharding: Any) -> Any:
+    """Compiles ``program`` with `jax.shard_map` over the devices that hold the state."""
     *mapped, config = arguments
     if len(sharding.device_set) == 1:
         return jax.jit(program).lower(*arguments).compile()
+    # Each device runs the program of a single one on its own part: so there is nothing for XLA to partition, which
+    # would change numbers, and devices exchange no more than `rgrl_jax.spmd` says.
     specs = (*(sharding.spec for _ in mapped), PartitionSpec())
-    spread_out = partial(jax.shard_map, mesh=sharding.mesh, in_specs=specs, out_specs=sharding.spec, check_vma=False)
-    placed = (*processes.lay_out(mapped, sharding), config)
+    split = partial(jax.shard_map, mesh=sharding.mesh, in_specs=specs, out_specs=sharding.spec, check_vma=False)
+    placed = (*multiprocess.put(mapped, sharding), config)
     own = jax.tree.map(lambda x: jax.ShapeDtypeStruct(sharding.shard_shape(x.shape), x.dtype), mapped)
-    whole = jax.eval_shape(spread_out(program), *placed)
+    whole = jax.eval_shape(split(program), *placed)
 
     def part(*arguments: Any) -> Any:
         *mapped, config = arguments
@@ -213,22 +179,22 @@ def _compile_there(program: Callable[..., Any], arguments: tuple[Any, ...], shar
 
     def parts(*arguments: Any) -> Any:
         *mapped, config = arguments
-        return _with_empty(whole, spread_out(part)(*_without_empty(mapped), config))
+        return _with_empty(whole, split(part)(*_without_empty(mapped), config))
 
     return jax.jit(parts).lower(*placed).compile()
 
 
-def _without_empty(tree: Any) -> Any:
-    """Arrays of size zero become None: XLA crashes on them where jax 0.11.2 spreads them over devices."""
+def _without_empty(tree: PyTree) -> PyTree:
+    """Replaces arrays of size zero by None: XLA crashes on them where jax 0.11.2 spreads them over devices."""
     return jax.tree.map(lambda x: x if x.size else None, tree)
 
 
-def _with_empty(shapes: Any, tree: Any) -> Any:
-    """The other way round, for a tree of these shapes and types."""
+def _with_empty(shapes: PyTree, tree: PyTree) -> PyTree:
+    """Puts back what `_without_empty` took out of a tree of these shapes and types."""
     return jax.tree.map(lambda like, x: jnp.zeros(like.shape, like.dtype) if x is None else x, shapes, tree)
 
 
-def _in_batches(function: Callable[[Any], Any], seeds: Any, n: int, batch: int) -> Any:
+def _in_batches(function: Callable[[Any], Any], seeds: PyTree, n: int, batch: int) -> Any:
     """Maps a function over the first axis ``n``, ``batch`` at a time. (`jax.lax.map` stumbles over empty leaves.)"""
     cut = n - n % batch
     whole = jax.tree.map(lambda x: x[:cut].reshape(cut // batch, batch, *x.shape[1:]), seeds)
@@ -241,18 +207,18 @@ def _in_batches(function: Callable[[Any], Any], seeds: Any, n: int, batch: int) 
 
 
 def spare_memory() -> int:
-    """Bytes that a program may use of a device beside what lies there already, or of a computer that others use."""
+    """Returns the bytes that a program may still use of a device, or half of the memory of a computer."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
         return int(0.9 * (stats["bytes_limit"] - stats["bytes_in_use"]))
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _first(tree: Any) -> Any:
+def _first(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: x[0], tree)
 
 
-def _in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
+def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
     """Maps a function over the seeds of all its arguments but the config, one after the other."""
 
     def each(*arguments: Any) -> Any:

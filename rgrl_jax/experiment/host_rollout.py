@@ -1,8 +1,8 @@
-"""Episodes of environments that live on the host: they are stepped here, and all else is compiled.
+"""Episodes of environments that live on the host: they are stepped there, and all else is compiled.
 
 The twin of `rgrl_jax.rollout`, with the same keys, rows and numbers. ``N`` environments execute ``M`` actions, then
-one program writes down what came of them and plans anew. The buffers of the episode stay on the device: only what
-was seen goes in and only actions come out.
+one program records what came of them and asks the policy again. The buffers of the episode stay on the device: only
+the results of steps go in and only actions come out.
 """
 
 from __future__ import annotations
@@ -17,60 +17,46 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from rgrl_jax.algos.base import Halves, algorithm_name, get_algorithm
-from rgrl_jax.envs.registry import make_spec
-from rgrl_jax.envs.spec import EnvSpec, HostEnv, observed
-from rgrl_jax.rollout import Acting, Rollout, begin_from, decide, finish, record, reset_keys
-from rgrl_jax.types import Array, Episode, Key, Metrics
+from rgrl_jax import training
+from rgrl_jax.algos.base import Config, get_algorithm
+from rgrl_jax.envs.spec import EnvSpec, HostEnv, observation_struct
+from rgrl_jax.rollout import Actor, RolloutState, decide, record, reset_keys, start, to_episode
+from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 NDArray = np.ndarray[Any, Any]
-Look = Callable[[HostEnv], None]
+OnStep = Callable[[HostEnv], None]
+"""Called with the first environment after its reset and after each of its steps."""
 
 
-class Stage(struct.PyTreeNode):
-    """What is played: the next training episode of a state, or noiseless episodes.
+class Playback(struct.PyTreeNode):
+    """Episodes to play: the next training episode of a state, or noiseless ones.
 
     Attributes:
-      state: train state of one run.
+      state: state of one run.
       config: its config.
       key: decides noiseless episodes; None for a training episode.
-      num_episodes: how many noiseless ones.
+      num_episodes: number of noiseless episodes ``N``.
     """
 
     state: Any
-    config: Any
+    config: Config
     key: Key | None = None
     num_episodes: int = struct.field(pytree_node=False, default=0)
 
-    def halves(self) -> Halves:
-        """The algorithm, in parts.
-
-        Raises:
-          ValueError: it has none.
-        """
-        halves = get_algorithm(self.config).halves
-        if halves is None:
-            name, env_id = algorithm_name(self.config), self.config.env_id
-            raise ValueError(f"algorithm {name!r} cannot play {env_id}, which lives on the host")
-        return halves
-
-    def spec(self) -> EnvSpec:
-        """The environment."""
-        return self.halves().spec(self.config)
-
-    def acting(self) -> Acting:
-        """Who plays."""
+    def actor(self) -> Actor:
+        """Returns who plays."""
+        algorithm = get_algorithm(self.config)
         if self.key is None:
-            return self.halves().act(self.state, self.config)
-        return self.halves().show(self.key, self.state, self.config, self.num_episodes)
+            return algorithm.act(self.state, self.config)
+        return algorithm.evaluation_actor(self.key, self.state, self.config, self.num_episodes)
 
 
-class Seen(NamedTuple):
-    """What ``N`` environments showed while they executed ``M`` actions.
+class HostSteps(NamedTuple):
+    """Results of ``M`` actions of ``N`` environments, blank where an episode had ended.
 
     Attributes:
-      steps: ``M``, or 0 if there is nothing to write down yet.
-      obs: ``[M, N, ...]``; this and the others are blank where an episode had ended.
+      steps: ``M``, or 0 if there is nothing to record yet.
+      obs: ``[M, N, ...]``.
       reward: ``[M, N]`` float32.
       terminated: ``[M, N]`` bool.
       truncated: ``[M, N]`` bool.
@@ -83,105 +69,106 @@ class Seen(NamedTuple):
     truncated: Any
 
 
-def is_hosted(config: Any) -> bool:
-    """Whether the environment of a config lives on the host."""
-    return make_spec(config.env_id, config.max_steps).host is not None
+def is_hosted(config: Config) -> bool:
+    """Tells whether the environment of a config lives on the host."""
+    return config.spec.host is not None
 
 
-def train(state: Any, config: Any, num_episodes: int) -> tuple[Any, Metrics]:
-    """Trains one run for a number of episodes, like `rgrl_jax.train`.
+def train(state: Any, config: Config, num_episodes: int) -> tuple[Any, Metrics]:
+    """Trains one run, like `rgrl_jax.train`.
 
     Args:
       state: where to continue; it stays as it is.
-      config: an algorithm's config.
-      num_episodes: episodes to train now, at least 1.
+      config: config of an algorithm.
+      num_episodes: rows of the metrics to train now, at least 1.
 
     Returns:
-      The state after the last episode and `Metrics` with NumPy leaves ``[episodes]``.
-
-    Raises:
-      ValueError: the algorithm cannot play on the host.
+      The last state and `Metrics` with NumPy leaves ``[num_episodes]``.
     """
     rows = []
     for _ in range(num_episodes):
-        stage = Stage(_settled(state), config)
-        state, metrics = _learn(stage, *_perform(stage))
+        inner = []
+        for _ in range(config.episodes_per_row):
+            playback = Playback(_settled(state), config)
+            state, metrics = _learn(playback, *_perform(playback))
+            inner.append(metrics)
+        if len(inner) > 1:
+            state, metrics = _mean_row(state, jax.tree.map(lambda *x: jnp.stack(x), *inner))
         rows.append(jax.tree.map(np.asarray, metrics))
     return state, jax.tree.map(lambda *x: np.stack(x), *rows)
 
 
-def play(key: Key, state: Any, config: Any, num_episodes: int = 1, look: Look | None = None) -> Episode:
+def play(key: Key, state: Any, config: Config, num_episodes: int = 1, on_step: OnStep | None = None) -> Episode:
     """Plays noiseless episodes, like `rgrl_jax.play`.
 
     Args:
       key: decides the episodes.
-      state: of one run.
-      config: the config it was trained with.
+      state: state of one run.
+      config: config that it was trained with.
       num_episodes: ``N``.
-      look: shown the first environment, which then can be drawn, after its reset and after each of its steps.
+      on_step: see `OnStep`; the environment that it is given can be drawn.
 
     Returns:
-      The `Episode`, everything in it ``[L + 1, N, ...]`` or ``[N]``.
+      The `Episode`, leaves ``[L + 1, N, ...]`` or ``[N]``.
 
     Raises:
       ValueError: called inside a compiled program; or the environment cannot be drawn.
     """
-    stage = Stage(state, config, key, num_episodes)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(stage)):
-        stage.spec().reset(key)  # says what to do instead
-    return _finish(*_perform(Stage(_settled(state), config, _settled(key), num_episodes), look))
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((key, state, config))):
+        config.spec.reset(key)  # raises the error that says what to do instead
+    return _finish(*_perform(Playback(_settled(state), config, _settled(key), num_episodes), on_step))
 
 
-def compile_training(state: Any, config: Any) -> None:
-    """Compiles what `train` will call; it finds the programs by itself."""
-    stage = Stage(_settled(state), config)
-    _learn.lower(stage, *_compile(stage)).compile()
+def compile_training(state: Any, config: Config) -> None:
+    """Compiles the programs that `train` will call and finds by itself."""
+    playback = Playback(_settled(state), config)
+    _learn.lower(playback, *_compile(playback)).compile()
 
 
-def compile_playing(key: Key, state: Any, config: Any, num_episodes: int) -> None:
-    """Compiles what `play` will call."""
-    _finish.lower(*_compile(Stage(_settled(state), config, _settled(key), num_episodes))).compile()
+def compile_playing(key: Key, state: Any, config: Config, num_episodes: int) -> None:
+    """Compiles the programs that `play` will call."""
+    _finish.lower(*_compile(Playback(_settled(state), config, _settled(key), num_episodes))).compile()
 
 
-def _compile(stage: Stage) -> tuple[Rollout, Array, Seen]:
-    """Compiles the playing; returns examples of what it leads to."""
-    keys, like = _reset_keys(stage), observed(stage.spec())
-    now, actions = _begin(stage, np.zeros((*keys.shape, *like.shape), like.dtype))
-    seen = _blank(stage.spec(), actions, 0)
-    _turn.lower(stage, now, actions, seen).compile()
-    return now, actions, seen
+def _compile(playback: Playback) -> tuple[RolloutState, Array, HostSteps]:
+    """Compiles the loop; returns examples of its results."""
+    spec = playback.config.spec
+    keys, like = _reset_keys(playback), observation_struct(spec)
+    now, actions = _begin(playback, np.zeros((*keys.shape, *like.shape), like.dtype))
+    results = _blank(spec, actions, 0)
+    _record_and_act.lower(playback, now, actions, results).compile()
+    return now, actions, results
 
 
-def _settled(tree: Any) -> Any:
-    """The same arrays, committed to where they are: jax tells programs apart by that, and restored ones are."""
+def _settled(tree: PyTree) -> PyTree:
+    """Commits arrays to where they are: jax tells programs apart by that, and restored arrays are committed."""
     tree = jax.tree.map(jnp.asarray, tree)
     return jax.device_put(tree, jax.tree.map(lambda x: x.sharding, tree))
 
 
-def _perform(stage: Stage, look: Look | None = None) -> tuple[Rollout, Array, Seen]:
-    """Plays all episodes to their ends; the last actions and what came of them are still to be written down."""
-    spec, keys = stage.spec(), _reset_keys(stage)
-    with _opened(spec, len(keys), drawn=look is not None) as envs:
+def _perform(playback: Playback, on_step: OnStep | None = None) -> tuple[RolloutState, Array, HostSteps]:
+    """Plays all episodes to their ends; returns also the last actions and their results, not yet recorded."""
+    spec, keys = playback.config.spec, _reset_keys(playback)
+    with _opened(spec, len(keys), drawn=on_step is not None) as envs:
         first = np.stack([env.reset(key) for env, key in zip(envs, keys, strict=True)])
-        first = first.astype(observed(spec).dtype, copy=False)
-        if look:
-            look(envs[0])
-        now, actions = _begin(stage, first)
-        seen, t, alive = _blank(spec, actions, 0), 0, np.ones(len(envs), bool)
+        if on_step:
+            on_step(envs[0])
+        now, actions = _begin(playback, first.astype(observation_struct(spec).dtype, copy=False))
+        results, t, alive = _blank(spec, actions, 0), 0, np.ones(len(envs), bool)
         while alive.any():
-            now, actions = _turn(stage, now, actions, seen)
-            seen = _blank(spec, actions, len(actions))
+            now, actions = _record_and_act(playback, now, actions, results)
+            results = _blank(spec, actions, len(actions))
             for i, row in enumerate(np.asarray(actions)):
-                t, shown = t + 1, look if alive[0] else None
-                _step(envs, row, alive, i, seen, cut=t >= spec.max_steps)
-                if shown:
-                    shown(envs[0])
-    return now, actions, seen
+                t, seen = t + 1, on_step if alive[0] else None
+                _step(envs, row, alive, i, results, cut=t >= spec.max_steps)
+                if seen:
+                    seen(envs[0])
+    return now, actions, results
 
 
 @contextlib.contextmanager
 def _opened(spec: EnvSpec, num_envs: int, *, drawn: bool) -> Iterator[list[HostEnv]]:
-    """Fresh environments, of which only the first may be drawn. Nothing of an episode can reach the next one."""
+    """Makes environments, of which only the first may be drawn; nothing of an episode can reach the next one."""
     assert spec.host is not None
     envs: list[HostEnv] = []
     try:
@@ -193,64 +180,66 @@ def _opened(spec: EnvSpec, num_envs: int, *, drawn: bool) -> Iterator[list[HostE
             env.close()
 
 
-def _blank(spec: EnvSpec, actions: Any, steps: int) -> Seen:
-    """Nothing seen yet of as many steps as there are ``actions [M, N, ...]``."""
+def _blank(spec: EnvSpec, actions: Any, steps: int) -> HostSteps:
+    """Makes results to be filled in, for ``actions [M, N, ...]``."""
     m, n = actions.shape[:2]
-    like = observed(spec)
+    like = observation_struct(spec)
     off = np.zeros((m, n), bool)
     obs, reward = np.zeros((m, n, *like.shape), like.dtype), np.zeros((m, n), np.float32)
-    return Seen(np.int32(steps), obs, reward, off, off.copy())
+    return HostSteps(np.int32(steps), obs, reward, off, off.copy())
 
 
-def _step(envs: list[HostEnv], actions: NDArray, alive: NDArray, i: int, seen: Seen, *, cut: bool) -> None:
-    """Steps the environments that are alive and fills row ``i`` of ``seen``; with ``cut`` all of them end."""
+def _step(envs: list[HostEnv], actions: NDArray, alive: NDArray, i: int, results: HostSteps, *, cut: bool) -> None:
+    """Steps the environments that are alive and fills row ``i`` of the results; with ``cut`` all of them end."""
     for n in np.flatnonzero(alive).tolist():
         obs, reward, terminated, truncated = envs[n].step(actions[n])
         truncated = (truncated or cut) and not terminated
-        seen.obs[i, n], seen.reward[i, n] = obs, reward
-        seen.terminated[i, n], seen.truncated[i, n] = terminated, truncated
+        results.obs[i, n], results.reward[i, n] = obs, reward
+        results.terminated[i, n], results.truncated[i, n] = terminated, truncated
         alive[n] = not (terminated or truncated)
 
 
-@jax.jit
-def _reset_keys(stage: Stage) -> Key:
-    acting = stage.acting()
-    return reset_keys(acting.key, acting.num_envs)
+_mean_row = jax.jit(training.mean_row)
 
 
 @jax.jit
-def _begin(stage: Stage, obs: Array) -> tuple[Rollout, Array]:
-    """Buffers with the first observations ``[N, ...]`` in row 0, and blank actions ``[M, N, ...]``."""
-    acting = stage.acting()
-    now = begin_from(
-        acting.key, stage.spec(), acting.policy, obs, memory=acting.memory, info=acting.info, padding=acting.padding
-    )
-    actions = jax.eval_shape(lambda: decide(now, acting.policy)[1])
+def _reset_keys(playback: Playback) -> Key:
+    return reset_keys(playback.actor())
+
+
+@jax.jit
+def _begin(playback: Playback, obs: Array) -> tuple[RolloutState, Array]:
+    """Makes buffers with the first observations ``[N, ...]`` in row 0, and blank actions ``[M, N, ...]``."""
+    actor = playback.actor()
+    now = start(playback.config.spec, actor, obs)
+    actions = jax.eval_shape(lambda: decide(now, actor.policy)[1])
     return now, jnp.zeros(actions.shape, actions.dtype)
 
 
 @partial(jax.jit, donate_argnames="now")
-def _turn(stage: Stage, now: Rollout, actions: Array, seen: Seen) -> tuple[Rollout, Array]:
-    """Writes down what came of the last actions and decides on the next ones."""
-    return decide(_recorded(now, actions, seen), stage.acting().policy)
+def _record_and_act(
+    playback: Playback, now: RolloutState, actions: Array, results: HostSteps
+) -> tuple[RolloutState, Array]:
+    """Records the results of the last actions and asks the policy for the next ones ``[M, N, ...]``."""
+    return decide(_recorded(now, actions, results), playback.actor().policy)
 
 
 @jax.jit
-def _learn(stage: Stage, now: Rollout, actions: Array, seen: Seen) -> tuple[Any, Metrics]:
-    """What follows a training episode."""
-    done = _recorded(now, actions, seen)
-    return stage.halves().learn(stage.state, finish(done), done.memory, stage.config)
+def _learn(playback: Playback, now: RolloutState, actions: Array, results: HostSteps) -> tuple[Any, Metrics]:
+    """Learns from a training episode that has ended."""
+    done, config = _recorded(now, actions, results), playback.config
+    return get_algorithm(config).learn(playback.state, to_episode(done), done.carry, config)
 
 
 @jax.jit
-def _finish(now: Rollout, actions: Array, seen: Seen) -> Episode:
-    return finish(_recorded(now, actions, seen))
+def _finish(now: RolloutState, actions: Array, results: HostSteps) -> Episode:
+    return to_episode(_recorded(now, actions, results))
 
 
-def _recorded(now: Rollout, actions: Array, seen: Seen) -> Rollout:
+def _recorded(now: RolloutState, actions: Array, results: HostSteps) -> RolloutState:
     def write(i: Array, episode: Episode) -> Episode:
-        row = (x[i] for x in (actions, seen.obs, seen.reward, seen.terminated, seen.truncated))
+        row = (x[i] for x in (actions, results.obs, results.reward, results.terminated, results.truncated))
         return record(episode, now.t + i, *row)
 
-    episode = jax.lax.fori_loop(0, seen.steps, write, now.episode)
-    return now.replace(episode=episode, t=now.t + seen.steps)
+    episode = jax.lax.fori_loop(0, results.steps, write, now.episode)
+    return now.replace(episode=episode, t=now.t + results.steps)

@@ -1,4 +1,4 @@
-"""One process at a time trains in a run folder."""
+"""A lock on a run folder, so that one process at a time trains in it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from rgrl_jax.experiment import processes
+from rgrl_jax.experiment import multiprocess
 
 try:
     import fcntl
@@ -20,7 +20,7 @@ except ImportError:  # Windows, where nothing is locked
 
 LOCK = "running.json"
 _MINE = secrets.token_hex(8)
-"""Tells this process from one of the same number in another container."""
+"""Tells this process apart from one of the same number in another container."""
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def hold(folder: Path) -> Iterator[None]:
       BlockingIOError: another process holds it; the message has its number and its host.
     """
     with contextlib.ExitStack() as stack:
-        processes.first_alone(lambda: stack.enter_context(_hold(folder)))
+        multiprocess.first_alone(lambda: stack.enter_context(_hold(folder)))
         yield
 
 
@@ -52,7 +52,7 @@ def _hold(folder: Path) -> Iterator[None]:
 
 
 def _take(path: Path) -> IO[str] | None:
-    """The lock file, locked, with this process in it; None if this process has locked it already."""
+    """Returns the lock file, locked, with this process in it; None if this process has locked it already."""
     mine = {"pid": os.getpid(), "host": platform.node(), "mark": _MINE}
     while True:
         file = path.open("a+")
@@ -80,7 +80,7 @@ def _take(path: Path) -> IO[str] | None:
 
 
 def _read(file: IO[str]) -> dict[str, Any]:
-    """Who holds the file; empty if that is not written yet."""
+    """Reads who holds the file; empty if that is not written yet."""
     file.seek(0)
     with contextlib.suppress(ValueError):
         found = json.loads(file.read())

@@ -1,52 +1,51 @@
 """Several processes, of one machine or many, that run one command together by JAX's own runtime.
 
-Each holds its own devices and calls the same programs; `jax.devices` names those of all. What is said and written is
-the first one's business, except for checkpoints, of which each writes its part into the same folder.
+Each holds its own devices and calls the same programs; `jax.devices` lists those of all. The first process alone
+prints and writes, except for checkpoints, of which each process writes its part into the same folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from rgrl_jax.types import PyTree
 
-def join(coordinator: str, processes: str, process: str) -> None:
-    """Waits for the others; before there is any array, and so with words as the command line has them.
+
+def initialize(coordinator_address: str, num_processes: int, process_id: int) -> None:
+    """Waits for the other processes; called before there is any array.
 
     Args:
-      coordinator: ``HOST:PORT`` at which the first process listens; ``"auto"`` where Slurm, Open MPI or the like tell
-        that and the rest.
-      processes: how many there are.
-      process: which of them this is, ``0 .. processes - 1``.
+      coordinator_address: ``HOST:PORT`` at which the first process listens; ``"auto"`` where Slurm, Open MPI or the
+        like know it and the rest.
+      num_processes: number of processes.
+      process_id: which of them this is, ``0 .. num_processes - 1``.
 
     Raises:
       ValueError: there is no such process, or the address is not one.
     """
-    if coordinator == "auto":
+    if coordinator_address == "auto":
         jax.distributed.initialize()
         return
-    if not processes.isdecimal() or int(processes) < 1:
-        raise ValueError(f"processes = {processes!r} must be a number of at least 1")
-    if not process.isdecimal() or int(process) >= int(processes):
-        raise ValueError(f"process = {process!r} must be a number in 0..{int(processes) - 1}")
-    host, _, port = coordinator.rpartition(":")
+    if not 0 <= process_id < num_processes:
+        raise ValueError(f"process_id = {process_id} must be in 0..{num_processes - 1}")
+    host, _, port = coordinator_address.rpartition(":")
     if not host or not port.isdecimal():
-        raise ValueError(f"coordinator = {coordinator!r} must be HOST:PORT or auto")
-    jax.distributed.initialize(coordinator, int(processes), int(process))
+        raise ValueError(f"coordinator_address = {coordinator_address!r} must be HOST:PORT or auto")
+    jax.distributed.initialize(coordinator_address, num_processes, process_id)
 
 
 def is_first() -> bool:
-    """Whether this process speaks for all."""
+    """Tells whether this process speaks for all."""
     return jax.process_index() == 0
 
 
 def several() -> bool:
-    """Whether there are others."""
+    """Tells whether there are other processes."""
     return jax.process_count() > 1
 
 
@@ -66,8 +65,8 @@ def first_alone(action: Callable[[], None]) -> None:
         raise failure or FileExistsError("the first process could not do its part; see there")
 
 
-def lay_out(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-    """`jax.device_put`, also of arrays that every process holds, onto devices of all of them."""
+def put(tree: PyTree, sharding: jax.sharding.Sharding) -> PyTree:
+    """Does `jax.device_put`, also of arrays that every process holds onto devices of all processes."""
 
     def place(x: jax.Array) -> jax.Array:
         if sharding.is_fully_addressable or not x.is_fully_addressable:
@@ -80,16 +79,16 @@ def lay_out(tree: Any, sharding: jax.sharding.Sharding) -> Any:
     return jax.tree.map(place, tree)
 
 
-def fetch(tree: Any) -> Any:
-    """NumPy copies of arrays, also of those that lie on devices of other processes."""
-    there = jax.process_count() > 1
+def fetch(tree: PyTree) -> PyTree:
+    """Returns NumPy copies of arrays, also of those that lie on devices of other processes."""
 
-    def copy(x: jax.Array) -> Any:
-        return multihost_utils.process_allgather(x, tiled=True) if there and not x.is_fully_addressable else x
+    def copy(x: jax.Array) -> np.ndarray:
+        there = several() and not x.is_fully_addressable
+        return np.asarray(multihost_utils.process_allgather(x, tiled=True) if there else x)
 
-    return jax.tree.map(lambda x: np.asarray(copy(x)), tree)
+    return jax.tree.map(copy, tree)
 
 
 def least(value: float) -> float:
-    """The least of what every process says."""
+    """Returns the smallest of the values that the processes call it with."""
     return float(np.min(multihost_utils.process_allgather(np.float32(value))))

@@ -15,42 +15,35 @@ from typing import Any
 import numpy as np
 
 import rgrl_jax
-from rgrl_jax.algos.base import algorithm_name, list_algorithms
-from rgrl_jax.algos.config import check_names, nearest
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.base import Config, algorithm_name, algorithm_names, registered
 from rgrl_jax.experiment.lock import LOCK
 from rgrl_jax.types import Metrics
 
-FORMAT_VERSION = 1
-CONFIG, METRICS, SUMMARY, CURVE, IDENTITY, CHECKPOINTS, EVENTS = (
-    "config.json",
-    "metrics.csv",
-    "summary.json",
-    "curve.png",
-    "identity.png",
-    "checkpoints",
-    "tensorboard",
-)
+FORMAT_VERSION = 2
+CONFIG, METRICS, SUMMARY, CURVE = "config.json", "metrics.csv", "summary.json", "curve.png"
+COMMANDS, CHECKPOINTS, EVENTS = "command_following.png", "checkpoints", "tensorboard"
 GO_ON = "what was kept before is whole, and rgrl resume goes on from there once this is mended"
-COLUMNS = ("seed", *(field.name for field in dataclasses.fields(Metrics)))
+CORE = ("seed", *(field.name for field in dataclasses.fields(Metrics) if field.name != "info"))
+"""First columns of metrics.csv; those of the algorithm's ``info`` follow."""
 
 
 def check_place(folder: Path, *, overwrite: bool = False) -> None:
-    """Makes sure that `create` may have the place of a run folder.
+    """Checks that `create` may have the place of a run folder.
 
-    What a run leaves that was killed before its config was written is as good as nothing.
+    The remains of a run that was killed before its config was written do not count.
 
     Raises:
       FileExistsError: there is something in it, or it is a file.
     """
     if not folder.exists() or (folder.is_dir() and overwrite):
         return
-    left = {LOCK, f"{CONFIG}.tmp"}
-    if not folder.is_dir() or any(x.name not in left and not _is_unused(x) for x in folder.iterdir()):
+    remains = {LOCK, f"{CONFIG}.tmp"}
+    if not folder.is_dir() or any(x.name not in remains and not _is_unused(x) for x in folder.iterdir()):
         raise FileExistsError(f"out = {str(folder)!r} exists and is not empty; choose another or add --overwrite")
 
 
 def _is_unused(path: Path) -> bool:
-    """Whether it is the place of checkpoints without any."""
     return path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir())
 
 
@@ -62,7 +55,7 @@ def create(folder: Path, *, overwrite: bool = False) -> None:
     """
     check_place(folder, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, METRICS, SUMMARY, CURVE, IDENTITY):
+    for name in (CONFIG, METRICS, SUMMARY, CURVE, COMMANDS):
         (folder / name).unlink(missing_ok=True)
     for name in (CHECKPOINTS, EVENTS):
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -83,12 +76,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes beside the target and renames, so that nobody ever sees half a file, not after a power cut either."""
+    """Writes JSON as `write_text` does."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Likewise any text."""
+    """Writes beside the target and renames, so that nobody ever sees half a file, not after a power cut either."""
     temporary = path.with_name(path.name + ".tmp")
     with writing(path), temporary.open("w") as file:
         file.write(text)
@@ -97,7 +90,7 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def write_config(folder: Path, config: Any, meta: dict[str, Any]) -> None:
+def write_config(folder: Path, config: Config, meta: dict[str, Any]) -> None:
     """Records what is needed to build the run again; ``meta`` holds at least ``seed`` and ``seeds``."""
     content = {
         "format_version": FORMAT_VERSION,
@@ -110,27 +103,37 @@ def write_config(folder: Path, config: Any, meta: dict[str, Any]) -> None:
 
 
 def plain_config(config: Any) -> dict[str, Any]:
-    """The fields of a config as JSON holds them."""
-    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
-
-
-def changes(before: dict[str, Any], config: Any) -> str:
-    """Which fields of a config are not what they were, in words; the number of episodes may change."""
-    now = plain_config(config)
-    return ", ".join(
-        f"{name} = {now[name]!r} (was {value!r})"
-        for name, value in before.items()
-        if name in now and name != "episodes" and now[name] != value
-    )
+    """Returns the fields of a config as JSON holds them, groups nested."""
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
 def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return plain_config(value)
     if isinstance(value, tuple):
         return [_plain(entry) for entry in value]
     return np.asarray(value).item() if hasattr(value, "dtype") else value
 
 
-def read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the values of nested dicts by dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def changes(before: dict[str, Any], config: Config) -> str:
+    """Tells in words which fields differ from those of `plain_config` before; the number of episodes may."""
+    now = flat(plain_config(config))
+    return ", ".join(
+        f"{name} = {now[name]!r} (was {value!r})"
+        for name, value in flat(before).items()
+        if name in now and name != "episodes" and now[name] != value
+    )
+
+
+def read_config(folder: Path) -> tuple[Config, dict[str, Any]]:
     """Returns the config of a run folder and the rest of its config.json.
 
     Raises:
@@ -154,18 +157,23 @@ def read_config(folder: Path) -> tuple[Any, dict[str, Any]]:
     absent = [name for name in ("algo", "seed", "seeds", "config") if name not in meta]
     if absent:
         raise ValueError(f"{path} lacks {', '.join(absent)}: it is damaged or of another version")
-    algorithms = list_algorithms()
-    if meta["algo"] not in algorithms:
-        near = nearest(meta["algo"], algorithms)
+    if meta["algo"] not in algorithm_names():
+        near = fields.nearest(meta["algo"], algorithm_names())
         raise ValueError(f"algo = {meta['algo']!r} in {path} is unknown; nearest: {near}")
-    config_type = algorithms[meta["algo"]]
-    check_names(config_type, meta["config"])
-    missing = {f.name for f in dataclasses.fields(config_type)} - set(meta["config"])
+    return _build_config(path, registered(meta["algo"]).config_type, flat(meta.pop("config"))), meta
+
+
+def _build_config(path: Path, config_type: type[Config], values: dict[str, Any]) -> Config:
+    """Makes a config of the values of all its fields by dotted names."""
+    fields.check_names(config_type, values)
+    missing = {setting.path for setting in fields.settings(config_type)} - set(values)
     if missing:
         raise ValueError(f"{path} lacks the fields {', '.join(sorted(missing))}: it is of another version")
-    config = config_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in meta.pop("config").items()})
+    config = config_type()
+    for name, value in values.items():
+        config = fields.replace_at(config, name, tuple(value) if isinstance(value, list) else value)
     config.validate()
-    return config, meta
+    return config
 
 
 def append_metrics(folder: Path, metrics: Metrics, seed: int) -> None:
@@ -174,40 +182,43 @@ def append_metrics(folder: Path, metrics: Metrics, seed: int) -> None:
     Args:
       folder: the run folder.
       metrics: leaves ``[seeds, episodes]``.
-      seed: of the first row; the others follow.
+      seed: seed of the first row; the others follow.
     """
-    path = folder / METRICS
+    path, columns = folder / METRICS, metrics.columns()
     fresh = not path.exists()
     with writing(path), path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         if fresh:
-            writer.writerow(COLUMNS)
+            writer.writerow(("seed", *columns))
         for j in range(metrics.episode.shape[1]):
             for i in range(metrics.episode.shape[0]):
-                writer.writerow([seed + i, *(np.asarray(x)[i, j].item() for x in dataclasses.astuple(metrics))])
+                writer.writerow([seed + i, *(np.asarray(x)[i, j].item() for x in columns.values())])
         file.flush()
         os.fsync(file.fileno())  # a checkpoint must not outlive its rows in a power cut
 
 
 def read_metrics(folder: Path) -> Metrics:
-    """The table of metrics.csv as `Metrics` with NumPy leaves ``[seeds, episodes]``.
+    """Reads metrics.csv as `Metrics` with NumPy leaves ``[seeds, episodes]``.
 
     Raises:
       FileNotFoundError: there is none.
-      ValueError: its columns are not ours, or seeds have different numbers of rows.
+      ValueError: its columns are of something else, or seeds have different numbers of rows.
     """
     path = folder / METRICS
     if not path.is_file():
         raise FileNotFoundError(f"{str(folder)!r} has no {METRICS}: nothing was trained there yet")
     with path.open(newline="") as file:
         header, *rows = list(csv.reader(file)) or [[]]
-    if tuple(header) != COLUMNS:
-        raise ValueError(f"{path} has the columns {', '.join(header)}; expected {', '.join(COLUMNS)}")
+    if tuple(header[: len(CORE)]) != CORE:
+        raise ValueError(f"{path} has the columns {', '.join(header)}; the first must be {', '.join(CORE)}")
     seeds = len({row[0] for row in rows})
     if not rows or len(rows) % seeds:
         raise ValueError(f"{path} holds {len(rows)} rows for {seeds} seeds: some are missing")
     table = np.array([[float(x == "True") if x in ("True", "False") else float(x) for x in row] for row in rows])
-    return Metrics(*table.reshape(-1, seeds, len(COLUMNS)).transpose(2, 1, 0)[1:])
+    columns: dict[str, Any] = dict(zip(header, table.reshape(-1, seeds, len(header)).transpose(2, 1, 0), strict=True))
+    core = {name: columns.pop(name) for name in CORE}
+    core.pop("seed")
+    return Metrics(**core, info=columns)
 
 
 def trim_metrics(folder: Path, episodes: int) -> None:
@@ -219,12 +230,12 @@ def trim_metrics(folder: Path, episodes: int) -> None:
     if not lines or not lines[0].endswith("\n"):  # killed while it wrote the header
         path.unlink()
         return
-    column = COLUMNS.index("episode")
+    column = CORE.index("episode")
     kept = [line for line in lines[1:] if line.endswith("\n") and int(line.split(",")[column]) <= episodes]
     write_text(path, "".join(lines[:1] + kept))
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """summary.json, or an empty dict if the run has not ended yet."""
+    """Reads summary.json; an empty dict if the run has not ended yet."""
     path = folder / SUMMARY
     return dict(json.loads(path.read_text())) if path.is_file() else {}

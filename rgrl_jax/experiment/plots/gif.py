@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 from rgrl_jax import training
-from rgrl_jax.envs.spec import HostEnv
-from rgrl_jax.experiment import host
+from rgrl_jax.algos.base import Config
+from rgrl_jax.envs.spec import EnvSpec, HostEnv
+from rgrl_jax.experiment import host_rollout
 from rgrl_jax.rollout import env_states
-from rgrl_jax.types import Key
+from rgrl_jax.types import Episode, Key
 
 FRAME_MS = 40
 DRAWABLE = (
@@ -28,38 +29,43 @@ DRAWABLE = (
 )
 
 
-def render_episode(
-    key: Key, state: Any, config: Any, path: str | Path, *, max_frames: int = 200
+def episode_gif(
+    key: Key, state: Any, config: Config, path: str | Path, *, max_frames: int = 200
 ) -> tuple[float, int]:
     """Plays one noiseless episode and draws it as a GIF.
 
     Args:
       key: decides the episode.
-      state: train state of one run.
+      state: state of one run.
       config: its config.
       path: the GIF to write.
       max_frames: frames drawn at most; longer episodes are cut.
 
     Returns:
-      The episode's return and length.
+      Return and length of the episode.
 
     Raises:
       ValueError: this environment cannot be drawn, or the path is not a GIF.
     """
-    path = Path(path)
-    spec = config.spec
+    path, spec = Path(path), config.spec
     if path.suffix != ".gif":
         raise ValueError(f"path = {str(path)!r} must end in .gif")
     if spec.host is not None:
-        return _film(key, state, config, path, max_frames)
-    if spec.render is None or config.env_id not in DRAWABLE:
+        episode = _film(key, state, config, path, max_frames)
+    elif spec.render is None or config.env_id not in DRAWABLE:
         drawable = ", ".join(DRAWABLE)
         raise ValueError(f"env_id = {config.env_id!r} cannot be drawn by gymnax; those that can: {drawable}")
-    episode = jax.jit(lambda k, s, c: training.play(k, s, c, 1))(key, state, config)
-    states = jax.jit(lambda k, e: env_states(k, spec, e))(key, episode)
-    length = int(episode.length[0])
-    frames = [jax.tree.map(lambda x, t=t: np.asarray(x)[t, 0], states) for t in range(min(length + 1, max_frames))]
+    else:
+        episode = jax.jit(lambda k, s, c: training.play(k, s, c, 1))(key, state, config)
+        _draw(key, spec, episode, path, max_frames)
+    return float(episode.episode_return[0]), int(episode.length[0])
 
+
+def _draw(key: Key, spec: EnvSpec, episode: Episode, path: Path, max_frames: int) -> None:
+    """Draws an episode of a compiled environment."""
+    states = jax.jit(lambda k, e: env_states(k, spec, e))(key, episode)
+    count = min(int(episode.length[0]) + 1, max_frames)
+    frames = [jax.tree.map(lambda x, t=t: np.asarray(x)[t, 0], states) for t in range(count)]
     import matplotlib
 
     matplotlib.use("Agg")  # no window and no sound: only the file is wanted
@@ -67,21 +73,21 @@ def render_episode(
         os.environ.setdefault(variable, driver)
     from gymnax.visualize import Visualizer
 
+    assert spec.render is not None
     env, params = spec.render()
     path.parent.mkdir(parents=True, exist_ok=True)
     Visualizer(env, params, frames, None).animate(str(path))
-    return float(episode.episode_return[0]), length
 
 
-def _film(key: Key, state: Any, config: Any, path: Path, max_frames: int) -> tuple[float, int]:
-    """Plays the episode on the host and keeps what the environment shows."""
+def _film(key: Key, state: Any, config: Config, path: Path, max_frames: int) -> Episode:
+    """Plays the episode on the host and draws it by its environment's renderer."""
     frames: list[Image.Image] = []
 
-    def look(env: HostEnv) -> None:
+    def on_step(env: HostEnv) -> None:
         if len(frames) < max_frames:
             frames.append(Image.fromarray(np.asarray(env.render(), np.uint8)))
 
-    episode = host.play(key, state, config, 1, look)
+    episode = host_rollout.play(key, state, config, 1, on_step)
     path.parent.mkdir(parents=True, exist_ok=True)
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=FRAME_MS, loop=0)
-    return float(episode.episode_return[0]), int(episode.length[0])
+    return episode
