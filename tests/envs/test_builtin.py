@@ -1,15 +1,18 @@
 """Every registered environment in the normal form, against the gymnax environment that it wraps."""
 
 import functools
+import itertools
 from typing import Any
 
+import gymnasium
 import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rgrl_jax.envs import EnvSpec, list_envs, make_spec, own, register_env, registry, spec_from_gymnax
+from rgrl_jax import envs
+from rgrl_jax.envs import EnvSpec, own
 from rgrl_jax.types import Box, Discrete
 
 STEPS = 60
@@ -47,7 +50,7 @@ MADE = {
 }
 
 
-@pytest.fixture(params=list_envs())
+@pytest.fixture(params=envs.names())
 def env_id(request: pytest.FixtureRequest) -> str:
     """Each registered environment in turn."""
     return request.param
@@ -63,7 +66,7 @@ def _random_actions(spec: EnvSpec, key: jax.Array, count: int) -> jax.Array:
 @functools.cache
 def _walk(env_id: str) -> tuple[Any, Any]:
     """``STEPS`` random steps through the spec and through gymnax, with the same keys: both ``(start, steps)``."""
-    spec = make_spec(env_id)
+    spec = envs.make(env_id)
     env = MADE[env_id]() if env_id in MADE else gymnax.make(env_id)[0]
     params = env.default_params.replace(max_steps_in_episode=spec.max_steps)
     reset_key, action_key, step_key = jax.random.split(jax.random.key(0), 3)
@@ -98,7 +101,7 @@ def test_equals_gymnax(env_id: str) -> None:
 
 def test_shapes_and_types(env_id: str) -> None:
     """Observations fit the announced space; rewards are float32 scalars and ends are booleans."""
-    spec = make_spec(env_id)
+    spec = envs.make(env_id)
     ((first, _), (obs, _, reward, terminated, truncated)), _ = _walk(env_id)
     assert first.shape == obs.shape[1:] and first.dtype == obs.dtype
     if isinstance(spec.observation, Discrete):
@@ -116,7 +119,7 @@ def test_shapes_and_types(env_id: str) -> None:
 
 def test_ranges(env_id: str) -> None:
     """Rewards lie in the announced range, and so do observations until the episode ends."""
-    spec = make_spec(env_id)
+    spec = envs.make(env_id)
     (_, (obs, _, reward, terminated, _)), _ = _walk(env_id)
     low, high = spec.reward_range
     assert low < high and spec.return_range[0] < spec.return_range[1]
@@ -129,9 +132,10 @@ def test_ranges(env_id: str) -> None:
         assert np.all((flat >= below - 1e-5) & (flat <= above + 1e-5))
 
 
+@pytest.mark.parametrize("env_id", MADE)
 def test_batches_are_loops(env_id: str) -> None:
     """``jit(vmap(...))`` of reset and step equals single calls with the same keys."""
-    spec = make_spec(env_id)
+    spec = envs.make(env_id)
     keys = jax.random.split(jax.random.key(1), 3)
     actions = _random_actions(spec, jax.random.key(2), 3)
 
@@ -148,8 +152,8 @@ def test_batches_are_loops(env_id: str) -> None:
 @pytest.mark.parametrize("max_steps", [None, 4])
 def test_truncation_at_the_step_limit(env_id: str, max_steps: int | None) -> None:
     """One step before the limit nothing happens; at the limit an episode that has not ended is cut off."""
-    spec = make_spec(env_id, max_steps)
-    limit = max_steps or LIMITS[env_id]
+    spec = envs.make(env_id, max_steps)
+    limit = max_steps or LIMITS[env_id]  # a new environment needs its own in this file
     assert spec.max_steps == limit
     key = jax.random.key(5)
 
@@ -167,27 +171,6 @@ def test_truncation_at_the_step_limit(env_id: str, max_steps: int | None) -> Non
     assert [bool(x) for x in at(jnp.int32(limit - 1))] == [over, not over]
 
 
-def test_odd_environments_come_into_the_normal_form() -> None:
-    """gymnax has a bandit that pays integers and counts its step limit in floats."""
-    space = Box(0.0, 1.0, (4,))
-    spec = spec_from_gymnax(
-        "BernoulliBandit-misc",
-        observation=space,
-        action=Discrete(2),
-        reward_range=(0.0, 1.0),
-        return_range=(0.0, 100.0),
-    )
-    _, state = jax.eval_shape(spec.reset, jax.random.key(0))
-    _, _, reward, terminated, truncated = jax.eval_shape(spec.step, jax.random.key(0), state, jnp.int32(1))
-    assert (reward.dtype, terminated.dtype, truncated.dtype) == (jnp.float32, jnp.bool_, jnp.bool_)
-    assert isinstance(spec.max_steps, int) and spec.max_steps == 100
-
-
-def test_limits_of_all_environments_are_listed(env_id: str) -> None:
-    """A new environment needs its step limit in this file."""
-    assert env_id in LIMITS
-
-
 def test_catch_ends_before_its_limit() -> None:
     """The ball reaches the floor at the ninth step, inside the limit of ten."""
     (_, (_, _, _, terminated, truncated)), _ = _walk("Catch-bsuite")
@@ -198,79 +181,70 @@ def test_catch_ends_before_its_limit() -> None:
 @pytest.mark.parametrize(("name", "worst"), [("Acrobot-v1", -7.0), ("MountainCar-v0", -7.0), ("CartPole-v1", 0.0)])
 def test_return_range_follows_the_limit(name: str, worst: float) -> None:
     """With seven steps no more than seven can be won or lost."""
-    assert make_spec(name, 7).return_range == (worst, 7.0 if name == "CartPole-v1" else 0.0)
-
-
-def test_specs_are_cached(env_id: str) -> None:
-    """Equal arguments give the same object, so that nothing compiles twice; others do not."""
-    assert make_spec(env_id) is make_spec(env_id)
-    assert make_spec(env_id, 5) is make_spec(env_id, 5)
-    assert make_spec(env_id, 5) is not make_spec(env_id, 6)
-
-
-def test_equal_arguments_may_be_spelled_differently() -> None:
-    """The default, the same value given, and the same value by name are equal arguments."""
-    assert make_spec("CartPole-v1") is make_spec("CartPole-v1", None)
-    assert make_spec("CartPole-v1") is make_spec(env_id="CartPole-v1", max_steps=None)
-
-
-def test_specs_can_be_made_inside_jit(env_id: str) -> None:
-    """A spec made first while something compiles is as good as any: it keeps no tracer."""
-    key, limit = jax.random.key(4), 41  # a limit that no other test asks for
-    inside = jax.jit(lambda key: make_spec(env_id, limit).reset(key)[0])(key)
-    spec = make_spec(env_id, limit)
-    outside, state = jax.jit(spec.reset)(key)
-    np.testing.assert_allclose(inside, outside, rtol=1e-6)
-    jax.jit(spec.step)(key, state, _random_actions(spec, key, 1)[0])
-
-
-def test_an_unknown_environment_is_answered_with_the_nearest() -> None:
-    """A typing error is met with the right name; anything else with the names there are."""
-    with pytest.raises(ValueError, match=r"env_id = 'Cartpole-v0' is not registered; nearest: CartPole-v1"):
-        make_spec("Cartpole-v0")
-    with pytest.raises(ValueError, match="FrozenLake-misc"):
-        make_spec("@@@@")
-
-
-def test_a_taken_name_is_refused() -> None:
-    """Registering twice is an error that names the environment, and changes nothing."""
-    before = make_spec("CartPole-v1")
-    with pytest.raises(ValueError, match="'CartPole-v1' is already registered"):
-        register_env("CartPole-v1", lambda max_steps: before)
-    assert list_envs().count("CartPole-v1") == 1
-
-
-def test_own_environments_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new name is listed last and reaches its own factory together with the step limit."""
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
-    asked = []
-    register_env("mine", lambda max_steps: asked.append(max_steps) or make_spec("Pendulum-v1"))
-    assert list_envs()[-1] == "mine"
-    assert make_spec("mine", 3) is make_spec("mine", 3) is make_spec("Pendulum-v1")
-    assert asked == [3]
+    assert envs.make(name, 7).return_range == (worst, 7.0 if name == "CartPole-v1" else 0.0)
 
 
 def _signal(env_id: str, reward: float, obs: Any, end: bool) -> float:
-    value = make_spec(env_id).reference.reward(jnp.float32(reward), obs, jnp.bool_(end))
+    value = envs.make(env_id).reference.reward(jnp.float32(reward), obs, jnp.bool_(end))
     assert (value.shape, value.dtype) == ((), jnp.float32)
     return float(value)
 
 
 def test_reference_signals() -> None:
-    """What the authors' models learn as reward: Acrobot's end, MountainCar's position, FrozenLake's nearness."""
-    low, high = make_spec("Acrobot-v1").reference.reward_range
+    """Rewards that the authors' models learn: Acrobot's end, MountainCar's position, FrozenLake's nearness."""
+    low, high = envs.make("Acrobot-v1").reference.reward_range
     assert _signal("Acrobot-v1", 0.0, jnp.zeros(6), True) >= high
     assert _signal("Acrobot-v1", -1.0, jnp.zeros(6), False) <= low
     assert _signal("MountainCar-v0", -1.0, jnp.array([-0.25, 0.01]), False) == -0.25
     lake = [_signal("FrozenLake-misc", float(cell == 15), jnp.int32(cell), cell == 15) for cell in (0, 1, 9, 14, 15)]
     assert lake == sorted(lake) and lake[0] < 0 and lake[-1] == 1
     assert lake[3] == pytest.approx(1 - 1 / 4.24, abs=0.011)
-    assert make_spec("CartPole-v1").reference is None
+    assert envs.make("CartPole-v1").reference is None
 
 
 def test_reference_bounds() -> None:
     """MountainCar's model sees -0.6..0.6 only; the other environments keep their native bounds."""
-    car = make_spec("MountainCar-v0").reference
+    car = envs.make("MountainCar-v0").reference
     assert (car.observation.low, car.observation.high, car.reward_range) == ((-0.6, -0.1), (0.6, 0.1), (-0.6, 0.6))
     for name in ("Acrobot-v1", "FrozenLake-misc"):
-        assert make_spec(name).reference.observation == make_spec(name).observation
+        assert envs.make(name).reference.observation == envs.make(name).observation
+
+
+@pytest.mark.parametrize("env_id, slippery", [("FrozenLake-misc", True), ("FrozenLake-deterministic", False)])
+def test_frozen_lake_equals_gymnasiums_table(env_id, slippery):
+    """Chances, rewards and ends of every action in every cell that an episode does not end in; limit and optimum."""
+    spec, original = envs.make(env_id), gymnasium.make("FrozenLake-v1", is_slippery=slippery)
+    table, draws = original.unwrapped.P, 3000 if slippery else 1
+    _, state = spec.reset(jax.random.key(0))
+
+    def step(cell, action, key):
+        obs, _, reward, terminated, _ = spec.step(key, state.replace(position=cell), action)
+        return obs, reward, terminated
+
+    for axes in ((None, None, 0), (None, 0, None), (0, None, None)):
+        step = jax.vmap(step, axes)
+    keys = jax.random.split(jax.random.key(1), draws)
+    to, reward, terminated = (np.asarray(x) for x in jax.jit(step)(jnp.arange(16), jnp.arange(4), keys))
+    value = np.zeros(16)
+    for cell, action in itertools.product(range(16), range(4)):
+        if cell in (5, 7, 11, 12, 15):
+            continue  # Gymnasium stays there for ever; gymnax would walk on, but an episode has ended before
+        chance = np.zeros(16)
+        for p, target, pay, end in table[cell][action]:
+            chance[target] += p
+            here = to[cell, action] == target
+            assert here.any() and np.all(reward[cell, action][here] == pay)
+            assert np.all(terminated[cell, action][here] == end)
+        share = np.bincount(to[cell, action], minlength=16) / draws
+        np.testing.assert_array_equal(share > 0, chance > 0)
+        np.testing.assert_allclose(share, chance, atol=0.045 if slippery else 1e-9)  # five standard deviations
+    for _ in range(spec.max_steps):
+        value = np.array(
+            [
+                max(sum(p * (r + (not end) * value[n]) for p, n, r, end in table[s][a]) for a in range(4))
+                for s in range(16)
+            ]
+        )
+    assert value[0] == pytest.approx(0.74 if slippery else 1.0, abs=0.01)
+    assert spec.max_steps == original.spec.max_episode_steps == 100
+    assert spec.goal == (original.spec.reward_threshold if slippery else 1.0)
