@@ -24,8 +24,8 @@ import optax
 
 import rgrl_jax as rgrl
 from benchmarks import report, throughput, timing
-from rgrl_jax import ensemble
-from rgrl_jax.algos import rgrl as algo
+from rgrl_jax.models import History, ModelOutput
+from rgrl_jax.planning import ensemble, mean_error
 
 RESULTS = Path(__file__).parent / "results" / "comparison"
 ROWS = (1, 64)
@@ -40,7 +40,13 @@ Arrays = dict[str, Any]
 
 def make_config(**changes: Any) -> rgrl.RGRLConfig:
     """The authors' network and descent at the size `small`."""
-    authors = {"use_bias": False, "head": "tanh", "plan_lr": 0.1, "plan_loss_reduction": "mean", "optimizer": "sgd"}
+    authors = {
+        "reference.biases": False,
+        "reference.squash_outputs": True,
+        "planner.lr": 0.1,
+        "reference.mean_plan_loss": True,
+        "learner.optimizer": "sgd",
+    }
     return throughput.make_config("gru", "small", **(authors | changes))
 
 
@@ -171,31 +177,35 @@ class Torch:
 
 def case(config: rgrl.RGRLConfig) -> tuple[Any, ...]:
     """A key, a present state ``[S]``, a start ``[T, A]``, the members that will be drawn, and a window to learn."""
-    codec, draw = algo.parts(config).codec, np.random.default_rng(0).uniform
-    key, horizon = jax.random.key(1), config.horizon
+    codec, draw = rgrl.build(config).codec, np.random.default_rng(0).uniform
+    key, horizon = jax.random.key(1), config.planner.horizon
     present, start = (
         draw(-1, 1, shape).astype(np.float32) for shape in (codec.state_size, (horizon, codec.action_size))
     )
     shapes = ((horizon, size) for size in (codec.action_size, codec.reward_size, codec.state_size))
     window = (present, *(draw(-1, 1, shape).astype(np.float32) for shape in shapes))
-    draws = [int(i) for i in ensemble.draw(key, throughput.draw_ensemble(config).params, (config.plan_iterations,))]
+    draws = [int(i) for i in ensemble.draw(key, throughput.draw_ensemble(config).params, (config.planner.iterations,))]
     return key, present, start, draws, window
 
 
 def library(config: rgrl.RGRLConfig) -> tuple[Any, Arrays]:
     """The plan of `case` by `rgrl_jax.plan`, and the first member after a step on its window by ``jax.grad``."""
     key, present, start, _, (_, actions, rewards, states) = jax.tree.map(jnp.asarray, case(config))
-    params, model = throughput.draw_ensemble(config).params, algo.parts(config).model
-    empty = rgrl.History(jnp.zeros((0, len(present))), jnp.zeros((0, actions.shape[1])))
+    params, model = throughput.draw_ensemble(config).params, rgrl.build(config).model
+    empty = History(jnp.zeros((0, len(present))), jnp.zeros((0, actions.shape[1])))
 
-    def apply(member: Any, state: jax.Array, actions: jax.Array) -> rgrl.ModelOutput:
-        return model.apply(member, model.remember(member, empty), state, actions)
+    def apply(member: Any, state: jax.Array, actions: jax.Array) -> ModelOutput:
+        return model.apply(member, model.encode_history(member, empty), state, actions)
 
     def error(member: Any) -> jax.Array:
         found = apply(member, present, actions)
         return jnp.square(found.reward - rewards).mean() + jnp.square(found.state - states).mean()
 
-    settings = {"iterations": config.plan_iterations, "optimizer": optax.sgd(config.plan_lr), "reduction": "mean"}
+    settings = {
+        "iterations": config.planner.iterations,
+        "optimizer": optax.sgd(config.planner.lr),
+        "loss_fn": mean_error,
+    }
     latent = jax.jit(lambda: rgrl.plan(key, params, apply, present, start, **settings).latent)()
     first = jax.tree.map(lambda x: x[0], params)
     learnt = jax.tree.map(lambda w, slope: w - RATE * slope, first, jax.jit(jax.grad(error))(first))["params"]
@@ -206,7 +216,7 @@ def check(config: rgrl.RGRLConfig, loop: Any, members: list[Any]) -> None:
     """Fails unless a loop plans and learns as the library does, to a relative 1e-4."""
     _, present, start, draws, window = case(config)
     latent, learnt = library(config)
-    found = loop.plan(members, draws, present, start, config.plan_lr), loop.update(members[0], window, RATE)
+    found = loop.plan(members, draws, present, start, config.planner.lr), loop.update(members[0], window, RATE)
     for ours, theirs in zip(jax.tree.leaves((latent, learnt)), jax.tree.leaves(found), strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-5)
 
@@ -215,14 +225,14 @@ def measure_loop(
     config: rgrl.RGRLConfig, loop: Any, members: list[Any], iterations: int, repeats: int
 ) -> dict[str, float]:
     """Environment steps planned, and windows learnt by a member, per second; planning from a few iterations."""
-    few = config.replace(plan_iterations=iterations)
+    few = config.replace_at("planner.iterations", iterations)
     check(few, loop, members)
     _, present, start, draws, window = case(few)
     planning = timing.median_seconds(
-        lambda: loop.plan(members, draws, present, start, config.plan_lr), seconds=0.0, least=repeats
+        lambda: loop.plan(members, draws, present, start, config.planner.lr), seconds=0.0, least=repeats
     )
     learning = timing.median_seconds(lambda: loop.update(members[0], window, 0.0), seconds=0.0, least=repeats)
-    return {"planning": iterations / config.plan_iterations / planning, "learning": 1.0 / learning}
+    return {"planning": iterations / config.planner.iterations / planning, "learning": 1.0 / learning}
 
 
 def measure_torch(config: rgrl.RGRLConfig, repeats: int) -> dict[str, float]:
@@ -230,7 +240,7 @@ def measure_torch(config: rgrl.RGRLConfig, repeats: int) -> dict[str, float]:
     loop, arrays, found = Torch(), weights(config), []
     for threads in sorted({1, loop.torch.get_num_threads()}):
         loop.torch.set_num_threads(threads)
-        members = [loop.member(jax.tree.map(lambda x, i=i: x[i], arrays)) for i in range(config.ensemble_size)]
+        members = [loop.member(jax.tree.map(lambda x, i=i: x[i], arrays)) for i in range(config.model.ensemble_size)]
         found.append(measure_loop(config, loop, members, 5, repeats))
     return {name: max(rates[name] for rates in found) for name in found[0]}
 
@@ -238,15 +248,15 @@ def measure_torch(config: rgrl.RGRLConfig, repeats: int) -> dict[str, float]:
 def measure_eager(config: rgrl.RGRLConfig, repeats: int) -> dict[str, float]:
     """The same of JAX without ``jit``."""
     loop, arrays = Eager(), weights(config)
-    members = [jax.tree.map(lambda x, i=i: x[i], arrays) for i in range(config.ensemble_size)]
+    members = [jax.tree.map(lambda x, i=i: x[i], arrays) for i in range(config.model.ensemble_size)]
     return measure_loop(config, loop, members, 1, repeats)
 
 
 def measure_library(config: rgrl.RGRLConfig, rows: int, seconds: float) -> dict[str, float]:
     """The same of this library, ``rows`` environments in lockstep and all members side by side."""
     plans = throughput.measure_planning(config, rows, "float32", 1.0, seconds)
-    updates = throughput.measure_learning(config.replace(learn_batch=1), "float32", 1.0, seconds)
-    rates = float(plans["env_steps_per_second"]), config.ensemble_size * float(updates["updates_per_second"])
+    updates = throughput.measure_learning(config.replace_at("learner.batch_size", 1), "float32", 1.0, seconds)
+    rates = float(plans["env_steps_per_second"]), config.model.ensemble_size * float(updates["updates_per_second"])
     return dict(zip(("planning", "learning"), rates, strict=True))
 
 
@@ -300,7 +310,7 @@ def main(words: list[str] | None = None) -> None:
     for rows in arguments.rows:
         found = loops | {"rgrl_jax": measure_library(config, rows, arguments.seconds)}
         for name, rates in found.items():
-            whole = episode_seconds(rates, rows, config.ensemble_size)
+            whole = episode_seconds(rates, rows, config.model.ensemble_size)
             row = {"implementation": name, "rows": rows} | {k: f"{v:.4g}" for k, v in rates.items()}
             report.append_rows(arguments.out / "comparison.csv", [about | row | {"episode_seconds": f"{whole:.4g}"}])
             print(row, flush=True)

@@ -26,10 +26,10 @@ from benchmarks.learning import run_setting
 
 RESULTS = Path(__file__).parent / "results" / "figure2"
 ENVS = ("CartPole-v1", "Acrobot-v1")
-MODELS = ("rnn", "gru", "lstm", "td")
+MODELS = ("rnn", "gru", "lstm", "transformer")
 SIZES = (1, 2, 5, 10)
 EPISODES = 12
-CHEAPER = {"plan_starts": 1, "learn_iterations": 100, "reset_every": 0}
+CHEAPER = {"planner.num_starts": 1, "learner.updates_per_episode": 100, "learner.reset_every": 0}
 
 
 def cell(model: str, size: int) -> str:
@@ -66,7 +66,7 @@ def write_figure(out: Path) -> None:
                 if rows:
                     returns = report.curves(rows, "eval_return")
                     x = np.arange(1, returns.shape[1] + 1)
-                    rgrl.draw_band(axis, x, returns, label=f"m = {size} ({len(returns)} seeds)", color=color)
+                    rgrl.plots.band(axis, x, returns, label=f"m = {size} ({len(returns)} seeds)", color=color)
             axis.grid(alpha=0.25)
             axis.spines[["top", "right"]].set_visible(False)
             if axis.get_legend_handles_labels()[0]:

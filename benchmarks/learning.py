@@ -2,7 +2,7 @@
 
     python -m benchmarks.learning --envs CartPole-v1 --seeds 20
     python -m benchmarks.learning --envs CartPole-v1 Pendulum-v1 --settings tuned shooting cem --seeds 10
-    python -m benchmarks.learning --envs CartPole-v1 --settings wide --set width=64 layers=2
+    python -m benchmarks.learning --envs CartPole-v1 --settings wide --set model.width=64 model.layers=2
     python -m benchmarks.learning --report            # tables and plots of what is there
 
 A setting is ``tuned``, ``paper``, one of ``benchmarks.settings``, or a name of your own for what ``--set`` changes in
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import ast
 import concurrent.futures
-import dataclasses
 import functools
 import json
 import multiprocessing
@@ -32,9 +31,11 @@ import numpy as np
 import rgrl_jax as rgrl
 from benchmarks import report, settings
 from benchmarks.machine import describe_run
+from rgrl_jax.algos import fields
+from rgrl_jax.training import evaluation_key
 
 RESULTS = Path(__file__).parent / "results" / "learning"
-README = Path(__file__).parents[1] / "README.md"
+PAGES = [Path(__file__).parents[1] / name for name in ("README.md", "docs/results.md")]
 EVALUATION_EPISODES = 10
 
 
@@ -60,7 +61,7 @@ def _programs(structure: Any, leaves: tuple[float, ...]) -> tuple[Callable[..., 
     config = jax.tree.unflatten(structure, leaves)
 
     def evaluate(state: Any) -> jax.Array:
-        return rgrl.evaluate(rgrl.evaluation_key(state), state, config, EVALUATION_EPISODES).mean()
+        return rgrl.evaluate(evaluation_key(state), state, config, EVALUATION_EPISODES).mean()
 
     return (
         jax.jit(jax.vmap(lambda seed: rgrl.init(jax.random.key(seed), config))),
@@ -93,9 +94,9 @@ def _run_on_host(env_id: str, setting: str, config: rgrl.RGRLConfig, seed: int) 
     """The same of one seed, where the environment does not compile."""
     rows: list[dict[str, Any]] = []
 
-    class Evaluate(rgrl.Callback):
+    class Evaluate(rgrl.callbacks.Callback):
         def after_chunk(self, run: Any) -> None:
-            key = rgrl.evaluation_key(run.state)
+            key = evaluation_key(run.state)
             returns = np.asarray(rgrl.evaluate(key, run.state, run.config, EVALUATION_EPISODES)).mean()
             now = jax.tree.map(lambda x: x[0, 0], run.chunk)
             rows.append(_row(env_id, setting, seed, now, returns, run.seconds["train"]))
@@ -157,25 +158,25 @@ def _map(function: Callable[..., Any], batches: list[list[int]], workers: int) -
 def _claim(path: Path, config: rgrl.RGRLConfig) -> None:
     """Writes what the numbers will be of; numbers of another config are not mixed with these."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    known = {setting.path: fields.get_at(config, setting.path) for setting in fields.settings(type(config))}
     about, old = path.with_suffix(".json"), {}
     if about.exists():
         old = json.loads(about.read_text())
-        changed = [name for name, value in old["config"].items() if fields.get(name) != value]
+        changed = [name for name, value in old["config"].items() if known.get(name) != value]
         if changed:
             name = changed[0]
             raise SystemExit(
-                f"{path} holds results with {name} = {old['config'][name]}, not {fields.get(name)}; "
+                f"{path} holds results with {name} = {old['config'][name]}, not {known.get(name)}; "
                 f"move it away or give the setting another name"
             )
     machine = describe_run("jax", "jaxlib", "flax", "optax", "gymnax")
-    about.write_text(json.dumps((machine | old) | {"config": fields}, indent=1) + "\n")
+    about.write_text(json.dumps((machine | old) | {"config": known}, indent=1) + "\n")
 
 
 def _override(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
     if not value:
-        raise argparse.ArgumentTypeError(f"{text!r} must look like width=64")
+        raise argparse.ArgumentTypeError(f"{text!r} must look like model.width=64")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -207,7 +208,8 @@ def main() -> None:
                 run_setting(env_id, setting, config, seeds, arguments.out, arguments.workers, arguments.batch)
     report.write_report(arguments.out)
     if arguments.out == RESULTS:
-        report.write_sections(README, RESULTS)
+        for page in PAGES:
+            report.write_sections(page, RESULTS)
 
 
 if __name__ == "__main__":

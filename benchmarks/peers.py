@@ -82,8 +82,17 @@ SB3: dict[str, dict[str, Any]] = {
 @functools.cache
 def _random_program(env_id: str, episodes: int) -> Callable[[Any], Any]:
     """``key -> metrics`` of uniform actions, compiled once, or on the host."""
-    nothing = {"model": "rnn", "width": 4, "ensemble_size": 1, "horizon": 1, "unroll": 1, "learn_iterations": 1}
-    config = rgrl.RGRLConfig(env_id=env_id, warmup_episodes=episodes, episodes=episodes, **nothing)
+    smallest = {
+        "model.kind": "rnn",
+        "model.width": 4,
+        "model.ensemble_size": 1,
+        "planner.horizon": 1,
+        "model.unroll": 1,
+        "learner.updates_per_episode": 1,
+    }
+    config = rgrl.RGRLConfig(env_id=env_id, episodes=episodes)
+    for path, value in ({"explore.warmup_episodes": episodes} | smallest).items():
+        config = config.replace_at(path, value)
     config.validate()
     if config.spec.host is not None:
         return lambda key: rgrl.run(key, config, chunk=episodes)[1]

@@ -51,7 +51,7 @@ def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def goal_of(env_id: str) -> float | None:
     """The mean return that counts as solved; see `GOALS`."""
-    return GOALS[env_id] if env_id in GOALS else rgrl.make_spec(env_id).goal
+    return GOALS[env_id] if env_id in GOALS else rgrl.envs.make(env_id).goal
 
 
 def first_pass(rows: list[dict[str, Any]], goal: float | None) -> dict[str, Any] | None:
@@ -80,7 +80,7 @@ def _median(values: np.ndarray[Any, Any]) -> float:
 def _interval_text(values: np.ndarray[Any, Any]) -> str:
     """Bootstrap interval of the median over seeds; open where the median is not reached."""
     finite = np.where(np.isfinite(values), values, 1e12)
-    low, high = rgrl.bootstrap_interval(finite, _median)
+    low, high = rgrl.analysis.bootstrap_interval(finite, _median)
     return " to ".join(f"{x:,.0f}" if x < 1e11 else "not reached" for x in (low, high))
 
 
@@ -89,6 +89,9 @@ TABLE = (
     "env steps to goal, median", "95 % interval ", "share failed", "last evaluation, IQM", "95 % interval  ",
     "training seconds per seed",
 )  # fmt: skip
+
+
+SHORT = ("episodes to goal, median", "env steps to goal, median", "share failed", "last evaluation, IQM")
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -101,7 +104,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, str]:
     passed = [first_pass([row for row in rows if row["seed"] == seed], goal) for seed in seeds]
     episodes = np.array([np.inf if row is None else row["episode"] for row in passed])
     env_steps = np.array([np.inf if row is None else row["env_steps"] for row in passed])
-    low, high = rgrl.bootstrap_interval(returns[:, -1])
+    low, high = rgrl.analysis.bootstrap_interval(returns[:, -1])
     reached = (
         [_quantile_text(episodes, 0.5), _interval_text(episodes), _quantile_text(episodes, 0.9),
          _quantile_text(env_steps, 0.5), _interval_text(env_steps), f"{np.isinf(episodes).mean():.0%}"]
@@ -109,7 +112,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, str]:
     )  # fmt: skip
     length = curves(rows, "episode")[:, -1].mean()
     values = (
-        env_id, setting, str(len(returns)), f"{length:.0f}", *reached, f"{rgrl.iqm(returns[:, -1]):.4g}",
+        env_id, setting, str(len(returns)), f"{length:.0f}", *reached, f"{rgrl.analysis.iqm(returns[:, -1]):.4g}",
         f"{low:.4g} to {high:.4g}", f"{np.median(seconds):.0f}",
     )  # fmt: skip
     return dict(zip(TABLE, values, strict=True))
@@ -171,7 +174,7 @@ def compare(base: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str
     both = [curves([row for row in rows if row["seed"] in common], "eval_return") for rows in (base, other)]
     episodes = min(returns.shape[1] for returns in both)
     left, right = (returns[:, :episodes].mean(axis=1) for returns in both)
-    low, high = rgrl.bootstrap_interval(right - left, np.mean)
+    low, high = rgrl.analysis.bootstrap_interval(right - left, np.mean)
     verdict = VERDICTS[0 if low > 0 else 1 if high < 0 else 2]
     return {
         "seeds": str(len(common)),
@@ -209,6 +212,13 @@ def tuned_table(out: Path) -> list[str]:
     return markdown(("environment", "goal", *TABLE[2:]), rows)
 
 
+def short_table(out: Path) -> list[str]:
+    """The most telling columns of `tuned_table`, for a first page."""
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in tuned_table(out)]
+    kept = [0, 1, 2, *(table[0].index(name) for name in SHORT)]
+    return ["| " + " | ".join(line[i] for i in kept) + " |" for line in table]
+
+
 def published(env_id: str) -> list[str]:
     """What others report of an environment, and where; no two of them measured alike."""
     with PUBLISHED.open(newline="") as file:
@@ -235,8 +245,12 @@ def lever_table(out: Path) -> list[str]:
     return markdown(("setting", *VERDICTS), rows)
 
 
-SECTIONS: dict[str, Callable[[Path], list[str]]] = {"learning": tuned_table, "levers": lever_table}
-"""What a README shows of a folder of results, between two `marks`."""
+SECTIONS: dict[str, Callable[[Path], list[str]]] = {
+    "learning": tuned_table,
+    "levers": lever_table,
+    "short": short_table,
+}
+"""Tables of a folder of results that pages show between two `marks`."""
 
 
 def marks(name: str) -> tuple[str, str]:
@@ -244,14 +258,16 @@ def marks(name: str) -> tuple[str, str]:
     return f"<!-- {name}: made by `python -m benchmarks.learning` -->", f"<!-- /{name} -->"
 
 
-def write_sections(readme: Path, out: Path) -> None:
-    """Puts the `SECTIONS` between their marks in a README."""
-    text = readme.read_text()
+def write_sections(page: Path, out: Path) -> None:
+    """Puts those of the `SECTIONS` that a page has marks for between them."""
+    text = page.read_text()
     for name, make in SECTIONS.items():
         first, last = marks(name)
+        if first not in text:
+            continue
         before, rest = text.split(first)
         text = "\n".join([before + first, *make(out), last + rest.split(last)[1]])
-    readme.write_text(text)
+    page.write_text(text)
 
 
 def _tuned_first(path: Path) -> tuple[bool, str]:
@@ -296,10 +312,10 @@ def plot_curves(found: dict[str, list[dict[str, Any]]], title: str, goal: float 
         label = f"{setting} ({len(returns)} seeds)"
         if returns.shape[1] == 1:
             for axis in (left, right):
-                axis.axhline(rgrl.iqm(returns[:, 0]), linewidth=1, label=label, **style)
+                axis.axhline(rgrl.analysis.iqm(returns[:, 0]), linewidth=1, label=label, **style)
             continue
         for axis, name, x in ((left, "episode", episodes), (right, "env_steps", steps)):
-            rgrl.draw_band(axis, x, returns, label=label, **style)
+            rgrl.plots.band(axis, x, returns, label=label, **style)
             ends[name].append(x[-1])
     for axis, name, label in (
         (left, "episode", "training episode"),

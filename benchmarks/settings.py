@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import rgrl_jax as rgrl
+from rgrl_jax.algos.fields import get_at
 
 LEVERS: dict[str, dict[str, Any]] = {
-    "one_member": {"ensemble_size": 1},
-    "mean_of_members": {"plan_members": "mean"},
-    "no_reset": {"reset_every": 0},
-    "reset_of_all": {"reset": "all"},
-    "rewards_from_feature": {"reward_from": "feature"},
-    "no_epsilon": {"epsilon": 0.0},
-    "reward_per_step": {"reward_discount": 0.0},
-    "nothing_past_the_end": {"absorbing_reward": "zero"},
-    "squared_distance": {"plan_loss": "squared"},
-    "no_novelty": {"novelty": False},
-    "environment_scale": {"reward_scale": "environment"},
-    "constant_rate": {"learning_rate_end": 1.0},
-    "no_action_noise": {"action_noise": 0.0},
+    "one_member": {"model.ensemble_size": 1},
+    "no_reset": {"learner.reset_every": 0},
+    "reset_of_all": {"learner.member_reset": "all"},
+    "rewards_from_feature": {"model.reward_from": "feature"},
+    "no_epsilon": {"explore.epsilon": 0.0},
+    "reward_per_step": {"target.discount": 0.0},
+    "nothing_past_the_end": {"target.absorbing_reward": "zero"},
+    "squared_distance": {"planner.loss": "squared"},
+    "no_novelty": {"target.novelty": False},
+    "environment_scale": {"target.reward_scale": "environment"},
+    "constant_rate": {"learner.lr_end": 1.0},
+    "no_action_noise": {"learner.action_noise": 0.0},
     "no_repeat": {"action_repeat": 1},
-    "no_hold": {"warmup_hold": 1.0},
-    "one_start": {"plan_starts": 1},
-    "judged_as_descended": {"plan_judged": "relaxed"},
-    "no_plan_noise": {"plan_noise": 0.0},
-    "no_planning": {"plan_iterations": 0, "plan_starts": 1},
-    "plain_descent": {"plan_optimizer": "sgd"},
+    "no_hold": {"explore.warmup_action_repeat": 1.0},
+    "one_start": {"planner.num_starts": 1},
+    "judged_as_descended": {"planner.rank_starts_by": "relaxed"},
+    "no_plan_noise": {"planner.noise": 0.0},
+    "no_planning": {"planner.iterations": 0, "planner.num_starts": 1},
+    "plain_descent": {"planner.optimizer": "sgd"},
 }
 """What an ablation switches off, one at a time; what a preset does not use is left out."""
 
@@ -35,26 +35,19 @@ RIVALS = ("shooting", "cem", "mppi")
 
 def evaluations(config: rgrl.RGRLConfig) -> int:
     """Rollouts of one member per plan: a gradient step is two (forward and backward), a sampled plan one."""
-    each = config.plan_samples
-    if config.planner == "gradient":
-        each = 2 + (config.plan_accept == "better")
-    members = config.ensemble_size if config.plan_members == "mean" else 1
-    return each * config.plan_starts * config.plan_iterations * members
+    planner = config.planner
+    return (2 if planner.kind == "gradient" else planner.samples) * planner.num_starts * planner.iterations
 
 
-def rival(config: rgrl.RGRLConfig, planner: str) -> dict[str, Any]:
+def rival(config: rgrl.RGRLConfig, kind: str) -> dict[str, Any]:
     """Overrides that put another planner in the place of gradient descent, at equal model evaluations."""
-    members = config.ensemble_size if config.plan_members == "mean" else 1
-    budget = max(evaluations(config) // members, 2)
-    rounds = 1 if planner == "shooting" else max(min(4, budget // 8), 1)
-    samples = max(budget // rounds, 2)
+    budget = max(evaluations(config), 2)
+    rounds = 1 if kind == "shooting" else max(min(4, budget // 8), 1)
     return {
-        "planner": planner,
-        "plan_iterations": rounds,
-        "plan_samples": samples,
-        "plan_elites": max(samples // 5, 1),
-        "plan_starts": 1,
-        "plan_accept": "always",
+        "planner.kind": kind,
+        "planner.iterations": rounds,
+        "planner.samples": max(budget // rounds, 2),
+        "planner.num_starts": 1,
     }
 
 
@@ -64,6 +57,6 @@ def ablations(env_id: str) -> dict[str, dict[str, Any]]:
     off = {
         name: changes
         for name, changes in LEVERS.items()
-        if any(getattr(config, field) != value for field, value in changes.items())
+        if any(get_at(config, field) != value for field, value in changes.items())
     }
     return {"tuned": {}} | off | {planner: rival(config, planner) for planner in RIVALS}
