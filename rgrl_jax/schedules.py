@@ -1,4 +1,4 @@
-"""Schedules: functions from a step to a value, traceable in every argument but the cycle."""
+"""Schedules: functions from a step to a value, traceable in every argument."""
 
 from __future__ import annotations
 

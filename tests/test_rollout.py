@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from rgrl_jax.envs import EnvSpec
-from rgrl_jax.rollout import View, env_states, rollout
+from rgrl_jax.rollout import Actor, Policy, Timestep, env_states, episode_metrics, rollout
 from rgrl_jax.types import Array, Box, Discrete, Episode, Key
 
 LIMIT = 6  # step limit of the counter
@@ -55,18 +54,18 @@ SPEC = EnvSpec(
 )
 
 
-def _policy(steps: int) -> Callable[[Key, View], tuple[Array, Any, Any]]:
+def _policy(steps: int) -> Policy:
     """Plays 3, 4, 5, ... times one plus the present count; reports when it was asked and what it saw."""
 
-    def policy(key: Key, view: View) -> tuple[Array, Any, Any]:
-        episode, t = view.episode, view.t
+    def policy(key: Key, timestep: Timestep) -> tuple[Array, Any, Any]:
+        episode, t = timestep.episode, timestep.t
         count = episode.obs[t, :, 0].astype(jnp.int32)
         actions = (jnp.arange(steps)[:, None] + 3) * (count + 1)
         later = jnp.arange(LIMIT + 1) > t
         future = jnp.abs(jnp.where(later[:, None, None], episode.obs, 0)).max(axis=(0, 2))
         future += jnp.where((jnp.arange(LIMIT + 1) >= t)[:, None], episode.action, 0).max(axis=0)
         draw = jnp.broadcast_to(jax.random.uniform(key), count.shape)
-        return actions, {"time": jnp.full(count.shape, t, jnp.float32), "future": future, "draw": draw}, ()
+        return actions, (), {"time": jnp.full(count.shape, t, jnp.float32), "future": future, "draw": draw}
 
     return policy
 
@@ -74,7 +73,7 @@ def _policy(steps: int) -> Callable[[Key, View], tuple[Array, Any, Any]]:
 @functools.cache
 def _played(steps: int) -> Episode:
     """``N`` episodes with ``steps`` actions per plan."""
-    run = jax.jit(lambda key: rollout(key, SPEC, _policy(steps), num_envs=N))
+    run = jax.jit(lambda key: rollout(SPEC, Actor(key, _policy(steps), N))[0])
     return jax.tree.map(np.asarray, run(jax.random.key(0)))
 
 
@@ -170,12 +169,12 @@ def test_the_loop_stops_with_the_last_environment(steps: int) -> None:
     """The policy is asked as often as the longest episode needs, and not once more."""
     asked = []
 
-    def policy(key: Key, view: View) -> tuple[Array, Any, Any]:
-        jax.debug.callback(lambda t: asked.append(int(t)), view.t)
-        return _policy(steps)(key, view)
+    def policy(key: Key, timestep: Timestep) -> tuple[Array, Any, Any]:
+        jax.debug.callback(lambda t: asked.append(int(t)), timestep.t)
+        return _policy(steps)(key, timestep)
 
     short = dataclasses.replace(SPEC, reset=_short_reset)
-    episode = jax.jit(lambda key: rollout(key, short, policy, num_envs=4))(jax.random.key(0))
+    episode = jax.jit(lambda key: rollout(short, Actor(key, policy, 4))[0])(jax.random.key(0))
     jax.effects_barrier()
     longest = int(episode.length.max())
     assert longest < LIMIT
@@ -189,7 +188,7 @@ def _short_reset(key: Key) -> tuple[Array, Counter]:
 
 def test_one_environment_is_the_default() -> None:
     """``num_envs`` defaults to a batch of one, which plays like any other lane."""
-    episode = jax.jit(lambda key: rollout(key, SPEC, _policy(1)))(jax.random.key(3))
+    episode = jax.jit(lambda key: rollout(SPEC, Actor(key, _policy(1)))[0])(jax.random.key(3))
     assert episode.reward.shape == (LIMIT + 1, 1)
     _, rewards, _, _ = _by_hand(int(episode.obs[0, 0, 1]), 1)
     assert float(episode.episode_return[0]) == sum(rewards)
@@ -198,7 +197,7 @@ def test_one_environment_is_the_default() -> None:
 def test_rollouts_map_over_keys() -> None:
     """``vmap`` over keys is a loop over keys, although lanes end at different times."""
     keys = jax.random.split(jax.random.key(4), 3)
-    run = jax.jit(lambda key: rollout(key, SPEC, _policy(2), num_envs=2))
+    run = jax.jit(lambda key: rollout(SPEC, Actor(key, _policy(2), 2))[0])
     mapped = jax.jit(jax.vmap(run))(keys)
     for i, key in enumerate(keys):
         jax.tree.map(lambda x, y, i=i: np.testing.assert_allclose(x[i], y, rtol=1e-6), mapped, run(key))
@@ -226,7 +225,7 @@ def test_box_actions_and_image_observations() -> None:
 
     spec = dataclasses.replace(SPEC, reset=reset, step=step, action=Box(-1.0, 1.0, (2,)), max_steps=2)
     actions = jnp.broadcast_to(jnp.array([0.5, 0.25]), (1, 3, 2))
-    episode = jax.jit(lambda key: rollout(key, spec, lambda k, view: (actions, (), ()), num_envs=3))(
+    episode = jax.jit(lambda key: rollout(spec, Actor(key, lambda key, timestep: (actions, (), ()), 3))[0])(
         jax.random.key(0)
     )
     assert (episode.obs.shape, episode.obs.dtype) == ((3, 3, 2, 3), jnp.int8)
@@ -234,3 +233,67 @@ def test_box_actions_and_image_observations() -> None:
     np.testing.assert_array_equal(episode.action[:2], np.broadcast_to([0.5, 0.25], (2, 3, 2)))
     np.testing.assert_array_equal(episode.episode_return, [1.5] * 3)
     assert np.all(episode.truncated) and not np.any(episode.terminated)
+
+
+def test_a_policy_gets_back_its_carry() -> None:
+    """As it returned it the last time, the actor's at first; `rollout` returns the last one."""
+
+    def policy(key: Key, timestep: Timestep) -> tuple[Array, Any, Any]:
+        count = timestep.carry + 1
+        return jnp.zeros((2, N), jnp.int32), count, {"asked": jnp.full(N, count, jnp.float32)}
+
+    episode, carry = jax.jit(lambda key: rollout(SPEC, Actor(key, policy, N, jnp.int32(4))))(jax.random.key(0))
+    decisions = -(-np.asarray(episode.length) // 2)
+    assert int(carry) == 4 + decisions.max()
+    np.testing.assert_allclose(episode.info["asked"], 4 + (decisions + 1) / 2)
+
+
+def test_an_actor_may_say_what_its_policy_reports() -> None:
+    """Then the policy is traced once, and the numbers are the same."""
+    traced = []
+
+    def policy(key: Key, timestep: Timestep) -> tuple[Array, Any, Any]:
+        traced.append(timestep)
+        return _policy(1)(key, timestep)
+
+    info = {name: jnp.zeros(N) for name in ("time", "future", "draw")}
+    episode = jax.jit(lambda key: rollout(SPEC, Actor(key, policy, N, info=info))[0])(jax.random.key(0))
+    assert len(traced) == 1
+    jax.tree.map(np.testing.assert_array_equal, episode, _played(1))
+
+
+def test_padding_goes_on_behind_a_true_end() -> None:
+    """Steps behind it are recorded, but neither paid nor counted; an episode that was cut off does not go on."""
+
+    def policy(key: Key, timestep: Timestep) -> tuple[Array, Any, Any]:
+        return jnp.full((1, N), 1 + timestep.t), (), ()
+
+    def play(padding: int) -> Episode:
+        run = jax.jit(lambda key: rollout(SPEC, Actor(key, policy, N, padding=padding))[0])
+        return jax.tree.map(np.asarray, run(jax.random.key(0)))
+
+    episode, plain = play(2), play(0)
+    assert episode.obs.shape == (LIMIT + 3, N, 3)
+    for name in ("length", "terminated", "truncated", "episode_return"):
+        np.testing.assert_array_equal(getattr(episode, name), getattr(plain, name))
+    for lane, n in enumerate(plain.length):
+        np.testing.assert_array_equal(episode.obs[: n + 1, lane], plain.obs[: n + 1, lane])
+        np.testing.assert_array_equal(episode.reward[:n, lane], plain.reward[:n, lane])
+        assert not episode.reward[n:, lane].any()
+        end = n + 2 * plain.terminated[lane]
+        np.testing.assert_array_equal(episode.obs[: end + 1, lane, 0], np.arange(end + 1))
+        np.testing.assert_array_equal(episode.action[:end, lane], np.arange(1, end + 1))
+        assert not episode.obs[end + 1 :, lane].any() and not episode.action[end:, lane].any()
+
+
+def test_a_row_of_metrics() -> None:
+    """Means over the environments; the length is a whole number, and all must have ended by themselves."""
+    episode = _played(1)
+    counts = {"episodes": jnp.int32(3), "env_steps": jnp.int32(40), "loss": jnp.float32(0.5)}
+    row = episode_metrics(jax.tree.map(jnp.asarray, episode), **counts, info={"kl": jnp.float32(2.0)})
+    assert float(row.episode_return) == pytest.approx(episode.reward.sum() / N)
+    assert (int(row.episode_length), row.episode_length.dtype) == (episode.length.sum() // N, jnp.int32)
+    assert not row.terminated and episode.terminated.any()
+    assert [float(row.columns()[name]) for name in ("episode", "env_steps", "model_loss", "kl")] == [3, 40, 0.5, 2]
+    ended = episode.replace(terminated=np.ones(N, bool))
+    assert episode_metrics(jax.tree.map(jnp.asarray, ended), **counts).terminated

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rgrl_jax.schedules import annealed_with_reset
+from rgrl_jax.schedules import annealed_with_reset, linear
 
 ANNEALED = jax.jit(annealed_with_reset, static_argnums=3)
 
@@ -59,3 +59,10 @@ def test_maps_over_every_float() -> None:
     initial, decay = jnp.array([1.0, 4.0]), jnp.array([0.5, 0.25])
     grid = jax.vmap(lambda i, d: annealed_with_reset(jnp.int32(2), i, d, 10))(initial, decay)
     np.testing.assert_allclose(grid, [0.25, 0.25])
+
+
+def test_linear() -> None:
+    """A straight line and then a constant, for a whole array of steps and for traced arguments."""
+    steps = jnp.array([0, 1, 2, 4, 9])
+    np.testing.assert_allclose(linear(steps, 1.0, 3.0, 4.0), [1.0, 1.5, 2.0, 3.0, 3.0])
+    np.testing.assert_allclose(jax.jit(jax.vmap(linear, (0, None, None, None)))(steps, 3.0, 1.0, 2), [3, 2, 1, 1, 1])

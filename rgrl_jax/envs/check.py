@@ -75,16 +75,18 @@ def _check_functions(env_id: str, spec: EnvSpec) -> None:
     action = jax.ShapeDtypeStruct((), jnp.int32)
     if isinstance(spec.action, Box):
         action = jax.ShapeDtypeStruct(spec.action.shape, jnp.float32)
-    later, after, reward, *ends = _trace(env_id, "step", spec.step, 5, key, state, action)
+    later, after, reward, terminated, truncated = _trace(env_id, "step", spec.step, 5, key, state, action)
     _check_observation(env_id, "step", later, spec.observation)
     for name, before, now in (("observation", obs, later), ("env_state", state, after)):
         if (one := _types(before)) != (other := _types(now)):
             raise TypeError(f"env_id = {env_id!r}: step returns as {name} {_short(other)}, and reset {_short(one)}")
-    if jnp.shape(reward) or reward.dtype.kind not in "iuf":
-        raise TypeError(f"env_id = {env_id!r}: step must return as reward one number, not {_show(reward)}")
-    for name, end in zip(("terminated", "truncated"), ends, strict=True):
-        if jnp.shape(end) or end.dtype != bool:
-            raise TypeError(f"env_id = {env_id!r}: step must return as {name} one bool, not {_show(end)}")
+    for name, value, content, kinds in (
+        ("reward", reward, "number", "iuf"),
+        ("terminated", terminated, "bool", "b"),
+        ("truncated", truncated, "bool", "b"),
+    ):
+        if not hasattr(value, "dtype") or value.shape or value.dtype.kind not in kinds:
+            raise TypeError(f"env_id = {env_id!r}: step must return as {name} one {content}, not {_show(value)}")
 
 
 def _trace(env_id: str, name: str, function: Callable[..., Any], count: int, *arguments: Any) -> Any:

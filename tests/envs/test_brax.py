@@ -1,5 +1,6 @@
 """Environments of Brax: the adapter on the one that needs no simulation; one with a body is slow to compile."""
 
+import importlib
 import sys
 
 import jax
@@ -7,21 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import rgrl_jax as rgrl
+from rgrl_jax import envs
+from rgrl_jax.rollout import Actor, rollout
+from rgrl_jax.types import Box
 
 pytestmark = pytest.mark.filterwarnings("ignore:Brax System:UserWarning")
 
 
 def brax_envs():
     """Brax, which is slow to import."""
-    from brax import envs
-
-    return envs
+    return importlib.import_module("brax.envs")
 
 
 def both(name, steps, **ranges):
     """Random steps through the spec and through Brax itself: observations, rewards, ends."""
-    spec, env = rgrl.spec_from_brax(name, max_steps=7, **ranges), brax_envs().get_environment(name)
+    spec, env = envs.spec_from_brax(name, max_steps=7, **ranges), brax_envs().get_environment(name)
     actions = jax.random.uniform(jax.random.key(1), (steps, *spec.action.shape), minval=-1.0, maxval=1.0)
 
     def ours(carry, action):
@@ -44,7 +45,7 @@ def both(name, steps, **ranges):
 def test_equals_brax(name):
     """Starts and steps are Brax's own; the limit is ours."""
     spec, (first, first_, (obs, reward, terminated, truncated), (obs_, reward_, done)) = both(
-        name, 12, observation=rgrl.Box(-1.0, 1.0, (2 if name == "fast" else 4,)), reward_range=(0.0, 1.0)
+        name, 12, observation=Box(-1.0, 1.0, (2 if name == "fast" else 4,)), reward_range=(0.0, 1.0)
     )
     np.testing.assert_array_equal(first, first_)
     np.testing.assert_allclose(obs, obs_, rtol=1e-6, atol=1e-6)
@@ -57,8 +58,8 @@ def test_equals_brax(name):
 
 def test_measured_ranges():
     """By name alone: what random actions see lies well within, and the reward of 1 below the upper end or at it."""
-    spec = rgrl.make_spec("brax:fast")
-    assert spec is rgrl.make_spec("brax:fast") and (spec.max_steps, spec.action) == (1000, rgrl.Box(-1.0, 1.0, (1,)))
+    spec = envs.make("brax:fast")
+    assert spec is envs.make("brax:fast") and (spec.max_steps, spec.action) == (1000, Box(-1.0, 1.0, (1,)))
     _, (_, _, (obs, reward, *_), _) = both("fast", 12)
     low, high = np.asarray(spec.observation.low), np.asarray(spec.observation.high)
     assert spec.observation.shape == obs.shape[1:] and (low < high).all()
@@ -68,17 +69,18 @@ def test_measured_ranges():
 
 def test_plays_in_lanes():
     """Many at once in a compiled rollout."""
-    spec = rgrl.spec_from_brax("fast", max_steps=5)
-    episode = jax.jit(lambda key: rgrl.rollout(key, spec, lambda k, v: (jnp.zeros((1, 3, 1)), {}, ()), num_envs=3))(
-        jax.random.key(0)
-    )
-    assert episode.length.tolist() == [5] * 3
+    spec = envs.spec_from_brax("fast", max_steps=5)
+
+    def play(key):
+        return rollout(spec, Actor(key, lambda key, timestep: (jnp.zeros((1, 3, 1)), (), {}), num_envs=3))[0]
+
+    assert jax.jit(play)(jax.random.key(0)).length.tolist() == [5] * 3
 
 
 def test_unknown_names():
     """The nearest are named."""
-    with pytest.raises(ValueError, match="'brax:hoper' is unknown to Brax; nearest: brax:hopper"):
-        rgrl.make_spec("brax:hoper")
+    with pytest.raises(ValueError, match="'brax:hoper' is unknown; nearest: brax:hopper"):
+        envs.make("brax:hoper")
 
 
 def test_what_jax_no_longer_runs(monkeypatch):
@@ -90,7 +92,7 @@ def test_what_jax_no_longer_runs(monkeypatch):
 
     monkeypatch.setitem(brax_envs()._envs, "broken", Broken)
     with pytest.raises(ValueError, match=f"'brax:broken' does not run: .* JAX {jax.__version__} .*a_minimum"):
-        rgrl.make_spec("brax:broken")
+        envs.make("brax:broken")
 
 
 def test_observations_of_several_parts(monkeypatch):
@@ -106,11 +108,11 @@ def test_observations_of_several_parts(monkeypatch):
 
     monkeypatch.setitem(brax_envs()._envs, "parted", Parted)
     with pytest.raises(ValueError, match="'brax:parted' has observations of several parts"):
-        rgrl.make_spec("brax:parted")
+        envs.make("brax:parted")
 
 
 def test_missing_package(monkeypatch):
     """One sentence says what to install."""
     monkeypatch.setitem(sys.modules, "brax.envs", None)
     with pytest.raises(ValueError, match=r"package brax, pip install 'rgrl_jax\[envs\]'"):
-        rgrl.spec_from_brax("fast")
+        envs.spec_from_brax("fast")

@@ -11,8 +11,10 @@ import pytest
 import scipy.stats
 
 import rgrl_jax as rgrl
+from rgrl_jax import envs
 from rgrl_jax.envs import mjx
 from rgrl_jax.experiment import cli, jobs
+from rgrl_jax.types import Box
 
 STEPS, LIMIT = 60, 50
 EFFORTS = (1.0, 1.0, 0.1, 0.1)
@@ -56,7 +58,7 @@ def states_of(values):
 @functools.cache
 def program(name):
     """``(start [2, Q], actions [L, A]) -> observations, rewards, ends by themselves and by the limit`` in float64."""
-    spec = mjx.make(name, LIMIT)
+    spec = mjx.spec_from_mjx(name, LIMIT)
 
     def walk(start, actions):
         def step(state, action):
@@ -108,7 +110,7 @@ def test_rules_equal_gymnasiums(name):
     task, dt = mjx.TASKS[name], gymnasium.make(name, disable_env_checker=True).unwrapped.dt
 
     def told(before, after, action):
-        return mjx.observe(task, after), *mjx.judge(task, before, after, action, dt)
+        return mjx.observe(task, after), *mjx.reward_and_end(task, before, after, action, dt)
 
     with jax.enable_x64(True):
         before = states_of(np.concatenate([start[:, None], states[:, :-1]], axis=1))
@@ -134,7 +136,7 @@ def test_reset(body):
     """Uniform around the file's positions and rest, each entry by itself; the noise is Gymnasium's."""
     name = f"{body}-v5"
     env = gymnasium.make(name, disable_env_checker=True).unwrapped
-    spec, noise = rgrl.make_spec(f"mjx:{name}"), env._reset_noise_scale
+    spec, noise = envs.make(f"mjx:{name}"), env._reset_noise_scale
     obs, state = jax.jit(jax.vmap(spec.reset))(jax.random.split(jax.random.key(3), 2000))
     assert obs.shape == (2000, *env.observation_space.shape) and not state.time.any() and not state.acceleration.any()
     away = np.concatenate([state.position - env.init_qpos, state.velocity - env.init_qvel], axis=1) / noise
@@ -147,9 +149,9 @@ def test_reset(body):
 @pytest.mark.parametrize("name", mjx.TASKS)
 def test_spec(name):
     """Spaces, limit and goal are Gymnasium's; until they end, random walks lie within the encoders' ranges."""
-    env, spec = gymnasium.make(name, disable_env_checker=True), rgrl.make_spec(f"mjx:{name}")
+    env, spec = gymnasium.make(name, disable_env_checker=True), envs.make(f"mjx:{name}")
     _, _, _, obs, rewards, ends, _ = original(name)
-    assert spec.action == rgrl.Box(tuple(env.action_space.low), tuple(env.action_space.high), env.action_space.shape)
+    assert spec.action == Box(tuple(env.action_space.low), tuple(env.action_space.high), env.action_space.shape)
     assert spec.observation.shape == env.observation_space.shape
     assert (spec.env_id, spec.max_steps, spec.goal) == (
         f"mjx:{name}",
@@ -161,7 +163,7 @@ def test_spec(name):
     inside = ((obs >= low) & (obs <= high))[alive]
     assert inside.mean() > 0.98
     assert rewards[alive].min() >= spec.reward_range[0] and rewards[alive].max() <= spec.reward_range[1]
-    half = rgrl.make_spec(f"mjx:{name}", 500)
+    half = envs.make(f"mjx:{name}", 500)
     assert (half.max_steps, half.return_range[1]) == (500, spec.return_range[1] / 2)
 
 
@@ -193,7 +195,7 @@ def test_versions_are_kept():
 def test_unknown_names(capsys):
     """The nearest are named, by the library and by the command."""
     with pytest.raises(ValueError, match="mjx:Hoper-v5.*nearest: mjx:Hopper-v5"):
-        rgrl.make_spec("mjx:Hoper-v5")
+        envs.make("mjx:Hoper-v5")
     assert cli.main(["train", "mjx:Ant-v5", "--algo", "udrlpg"]) != 0
     assert "mjx:Ant-v5" in capsys.readouterr().err
 
@@ -203,4 +205,4 @@ def test_missing_packages(package, monkeypatch):
     """One sentence says what to install."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ValueError, match=r"mujoco-mjx, pip install 'rgrl_jax\[envs\]'"):
-        mjx.make("Swimmer-v5", 7)
+        mjx.spec_from_mjx("Swimmer-v5", 7)
