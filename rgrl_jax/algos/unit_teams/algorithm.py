@@ -18,18 +18,16 @@ from rgrl_jax import display
 from rgrl_jax.algos.base import Algorithm, Cost, register_algorithm, tree_bytes
 from rgrl_jax.algos.unit_teams.build import AgentSpec, build, decode_action
 from rgrl_jax.algos.unit_teams.config import UnitTeamConfig
-from rgrl_jax.algos.unit_teams.network import (
-    ForwardPass,
-    NetworkSpec,
-    draw_uniform,
-    forward,
-    init_weights,
-    output_mean,
+from rgrl_jax.algos.unit_teams.network import NetworkSpec, draw_uniform, forward, init_weights
+from rgrl_jax.algos.unit_teams.online_learner import (
+    OnlineLearner,
+    decide,
+    learn_from_step,
+    start_learner,
+    update_traces,
 )
-from rgrl_jax.algos.unit_teams.online_learner import OnlineLearner, learn_from_step, start_learner, update_traces
 from rgrl_jax.algos.unit_teams.presets import PRESETS
 from rgrl_jax.algos.unit_teams.weight_updates import TrainedNetwork, init_network
-from rgrl_jax.mlp import Weights
 from rgrl_jax.normalization import flatten_obs
 from rgrl_jax.rollout import Actor, Policy, Timestep, episode_metrics
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
@@ -79,7 +77,7 @@ def init(key: Key, config: UnitTeamConfig) -> UnitTeamState:
 def act(state: UnitTeamState, config: UnitTeamConfig) -> Actor:
     """Makes the actor of the next training episode, which learns at every step."""
     key = jax.random.fold_in(state.key, state.episode)
-    if config.episodes_per_row > 1:
+    if config.episodes_per_row > 1:  # a row of one episode is keyed like the episodes of all algorithms
         key = jax.random.fold_in(key, state.episode_in_row)
     learner = start_learner(state.actor, state.critic, state.updates, config)
     return Actor(key, _make_training_policy(build(config), config), config.num_envs, learner, info={})
@@ -91,35 +89,16 @@ def _make_training_policy(agent: AgentSpec, config: UnitTeamConfig) -> Policy:
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
         learner: OnlineLearner = timestep.carry
         x = jax.vmap(partial(flatten_obs, space=spec.observation))(timestep.episode.obs[timestep.t])
-        actor_pass, critic_pass = _forward_both(key, learner, agent, x)
-        value = jnp.zeros(x.shape[0])
-        if agent.critic is not None and critic_pass is not None:
-            value = jax.vmap(partial(output_mean, agent.critic))(critic_pass)[:, 0]
+        decision = decide(key, learner, agent, x)
         if spec.max_steps > 1:  # else there is no step before this decision
-            learner = learn_from_step(learner, timestep.episode, timestep.t, value, agent, config)
-        learner = update_traces(learner, actor_pass, critic_pass, value, agent, config)
+            learner = learn_from_step(learner, timestep.episode, timestep.t, decision.value, agent, config)
+        learner = update_traces(learner, decision, agent, config)
         if config.learning_signal == "target":
             learner = learner.replace(target=timestep.env_state.target)
-        actions = jax.vmap(partial(decode_action, space=spec.action, config=config))(actor_pass.h[-1])
+        actions = jax.vmap(partial(decode_action, space=spec.action, config=config))(decision.actor_pass.h[-1])
         return actions[None], learner, {}
 
     return policy
-
-
-def _forward_both(
-    key: Key, learner: OnlineLearner, agent: AgentSpec, x: Array
-) -> tuple[ForwardPass, ForwardPass | None]:
-    """Passes inputs ``[N, n_0]`` through actor and critic, leaves ``[N, ...]``, with random numbers of one draw."""
-    split, more = agent.actor.num_draws, 0 if agent.critic is None else agent.critic.num_draws
-    u = draw_uniform(key, (x.shape[0], split + more))
-    actor_pass = _forward(u[:, :split], learner.actor.weights, agent.actor, x)
-    if learner.critic is None or agent.critic is None:
-        return actor_pass, None
-    return actor_pass, _forward(u[:, split:], learner.critic.weights, agent.critic, x)
-
-
-def _forward(u: Array, weights: Weights, spec: NetworkSpec, x: Array) -> ForwardPass:
-    return jax.vmap(lambda u, x: forward(u, weights, spec, x))(u, x)
 
 
 def learn(
@@ -148,7 +127,8 @@ def evaluation_actor(key: Key, state: UnitTeamState, config: UnitTeamConfig, num
 
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
         x = jax.vmap(partial(flatten_obs, space=spec.observation))(timestep.episode.obs[timestep.t])
-        output = _forward(draw_uniform(key, (num_envs, actor.num_draws)), weights, actor, x).h[-1]
+        u = draw_uniform(key, (num_envs, actor.num_draws))
+        output = jax.vmap(partial(forward, weights, actor))(u, x).h[-1]
         return jax.vmap(partial(decode_action, space=spec.action, config=config))(output)[None], (), {}
 
     return Actor(key, policy, num_envs, info={})
@@ -156,11 +136,10 @@ def evaluation_actor(key: Key, state: UnitTeamState, config: UnitTeamConfig, num
 
 def cost(config: UnitTeamConfig) -> Cost:
     """Counts the cost of a run; ``parameters`` are those of actor and critic."""
-    agent = build(config)
-    actor, critic = (
-        sum(math.prod(shape) for shape in spec.shapes) if spec else 0 for spec in (agent.actor, agent.critic)
-    )
+    specs = build(config)[:2]
+    actor, critic = (sum(math.prod(shape) for shape in spec.shapes) if spec else 0 for spec in specs)
     episodes, max_steps = config.episodes_per_row, config.spec.max_steps
+    state = jax.eval_shape(partial(init, config=config), jax.eval_shape(lambda: jax.random.key(0)))
     # Forward pass, traces and update are counted as 10 operations per weight, each step to the modes as 4.
     map_steps = config.map_steps if config.units == "gaussian" else 2 * config.icm_sweeps
     actor_flops = actor * (10 + 4 * map_steps * (config.algorithm == "map_prop"))
@@ -172,9 +151,7 @@ def cost(config: UnitTeamConfig) -> Cost:
         updates=config.episodes * episodes * max_steps,
         parameters=actor + critic,
         learn_flops=episodes * max_steps * config.num_envs * (actor_flops + critic_flops),
-        state_bytes=tree_bytes(
-            jax.eval_shape(partial(init, config=config), jax.eval_shape(lambda: jax.random.key(0)))
-        ),
+        state_bytes=tree_bytes(state),
     )
 
 

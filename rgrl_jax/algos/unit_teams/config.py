@@ -98,8 +98,8 @@ class UnitTeamConfig(Config):
     )
     residual_floor: float = number(
         0.1,
-        "Least distance of an output from its mean, in standard deviations, that a map_prop critic divides by; with 0 "
-        "runs would collapse in float32.",
+        "Least distance of an output from its mean, in standard deviations, that a map_prop critic divides by; with "
+        "less, runs collapse in float32.",
         low=1e-6,
     )
     optimizer: str = choice("adam", "sgd", help="Optimizer of both networks.")

@@ -74,16 +74,17 @@ def init_weights(key: Key, spec: NetworkSpec, bias: Scalar) -> Weights:
 
 def draw_uniform(key: Key, shape: tuple[int, ...]) -> Array:
     """Draws uniform numbers within 0..1, both excluded, of any shape."""
+    # At 0 the quantile of the normal distribution and Gumbel noise would be infinite.
     return jax.random.uniform(key, shape, minval=2.0**-24)
 
 
-def forward(u: Array, weights: Weights, spec: NetworkSpec, x: Array) -> ForwardPass:
+def forward(weights: Weights, spec: NetworkSpec, u: Array, x: Array) -> ForwardPass:
     """Draws all activities from the bottom up.
 
     Args:
-      u: random numbers ``[spec.num_draws]`` as of `draw_uniform`; given them, nothing else is random.
       weights: of the network.
       spec: the network.
+      u: random numbers ``[spec.num_draws]`` as of `draw_uniform`; given them, nothing else is random.
       x: input ``[n_0]``.
     """
     h, z, used = [x], [], 0

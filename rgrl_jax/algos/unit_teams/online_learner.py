@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,9 @@ from rgrl_jax.algos.unit_teams.network import (
     ForwardPass,
     NetworkSpec,
     backpropagate,
+    draw_uniform,
     eligibilities,
+    forward,
     output_mean,
 )
 from rgrl_jax.algos.unit_teams.weight_updates import (
@@ -29,7 +32,7 @@ from rgrl_jax.algos.unit_teams.weight_updates import (
     weight_gradient,
 )
 from rgrl_jax.mlp import Weights
-from rgrl_jax.types import Array, Episode, Scalar
+from rgrl_jax.types import Array, Episode, Key, Scalar
 
 
 class OnlineLearner(struct.PyTreeNode):
@@ -59,6 +62,20 @@ class OnlineLearner(struct.PyTreeNode):
     squared_signal: Array
 
 
+class Decision(NamedTuple):
+    """Forward passes that lead to the actions of ``N`` environments.
+
+    Attributes:
+      actor_pass: leaves ``[N, ...]``.
+      critic_pass: leaves ``[N, ...]``; None without critic.
+      value: predicted by the critic ``[N]``; 0 without one.
+    """
+
+    actor_pass: ForwardPass
+    critic_pass: ForwardPass | None
+    value: Array
+
+
 def start_learner(
     actor: TrainedNetwork, critic: TrainedNetwork | None, updates: Array, config: UnitTeamConfig
 ) -> OnlineLearner:
@@ -79,6 +96,23 @@ def start_learner(
         target=jnp.zeros(n) if config.learning_signal == "target" else None,
         squared_signal=jnp.float32(0.0),
     )
+
+
+def decide(key: Key, learner: OnlineLearner, agent: AgentSpec, x: Array) -> Decision:
+    """Passes inputs ``[N, n_0]`` through actor and critic."""
+    split = agent.actor.num_draws
+    # One draw for both networks is cheaper than two.
+    u = draw_uniform(key, (x.shape[0], split + (agent.critic.num_draws if agent.critic else 0)))
+    actor_pass = jax.vmap(partial(forward, learner.actor.weights, agent.actor))(u[:, :split], x)
+    if learner.critic is None or agent.critic is None:
+        return Decision(actor_pass, None, jnp.zeros(x.shape[0]))
+    critic_pass = jax.vmap(partial(forward, learner.critic.weights, agent.critic))(u[:, split:], x)
+    return Decision(actor_pass, critic_pass, _first_output_mean(agent.critic, critic_pass))
+
+
+def _first_output_mean(spec: NetworkSpec, passed: ForwardPass) -> Array:
+    """Returns the means ``[N]`` of the first output of passes with leaves ``[N, ...]``."""
+    return jax.vmap(partial(output_mean, spec))(passed)[:, 0]
 
 
 def learn_from_step(
@@ -109,6 +143,7 @@ def learn_from_step(
         updates=learner.updates + 1,
         squared_signal=learner.squared_signal + (env_weights * signal**2).sum(),
     )
+    # A condition would not save the work at row 0: under vmap it is computed both ways.
     return jax.tree.map(lambda new, old: jnp.where(t > 0, new, old), updated, learner)
 
 
@@ -133,9 +168,8 @@ def _update_actor(
     learner: OnlineLearner, signal: Array, env_weights: Array, agent: AgentSpec, config: UnitTeamConfig
 ) -> tuple[TrainedNetwork, tuple[Array, ...]]:
     """Updates the actor; returns it, and the rewards of its hidden units at the next step."""
-    arguments = (
-        learner.actor, learner.actor_traces, signal, env_weights, learner.updates, agent.actor_optimizer
-    )  # fmt: skip
+    traces, optimizer = learner.actor_traces, agent.actor_optimizer
+    arguments = (learner.actor, traces, signal, env_weights, learner.updates, optimizer)
     if not config.algorithm.startswith("weight_max"):
         return update_by_signal(*arguments), ()
     network, unit_rewards = update_by_weight_maximization(
@@ -147,34 +181,22 @@ def _update_actor(
 
 
 def update_traces(
-    learner: OnlineLearner,
-    actor_pass: ForwardPass,
-    critic_pass: ForwardPass | None,
-    value: Array,
-    agent: AgentSpec,
-    config: UnitTeamConfig,
+    learner: OnlineLearner, decision: Decision, agent: AgentSpec, config: UnitTeamConfig
 ) -> OnlineLearner:
-    """Adds the eligibilities of a decision to the traces.
-
-    Args:
-      learner: its weights may have changed since the passes were made.
-      actor_pass: leaves ``[N, ...]``.
-      critic_pass: leaves ``[N, ...]``; None without critic.
-      value: predicted at the decision ``[N]``.
-      agent: its networks.
-      config: its config.
-    """
+    """Adds the eligibilities of a decision to the traces, and keeps its prediction."""
+    # As in the reference code the activities were drawn before the weights learnt from the step that led here, and
+    # the eligibilities are computed with the weights after it.
     weights, decay = learner.actor.weights, config.discount * config.actor_lambda
-    actor_pass, e = jax.vmap(partial(_actor_eligibilities, weights, agent.actor, config))(actor_pass)
+    passed, e = jax.vmap(partial(_actor_eligibilities, weights, agent.actor, config))(decision.actor_pass)
     learner = learner.replace(
-        actor_traces=_accumulate(learner.actor_traces, actor_pass, e, decay),
-        prediction=value if learner.target is None else jax.vmap(partial(output_mean, agent.actor))(actor_pass)[:, 0],
+        actor_traces=_accumulate(learner.actor_traces, passed, e, decay),
+        prediction=decision.value if learner.target is None else _first_output_mean(agent.actor, passed),
     )
-    if learner.critic is None or agent.critic is None or critic_pass is None:
+    if learner.critic is None or agent.critic is None or decision.critic_pass is None:
         return learner
     weights, decay = learner.critic.weights, config.discount * config.critic_lambda
-    critic_pass, e = jax.vmap(partial(_critic_eligibilities, weights, agent.critic, config))(critic_pass)
-    return learner.replace(critic_traces=_accumulate(learner.critic_traces, critic_pass, e, decay))
+    passed, e = jax.vmap(partial(_critic_eligibilities, weights, agent.critic, config))(decision.critic_pass)
+    return learner.replace(critic_traces=_accumulate(learner.critic_traces, passed, e, decay))
 
 
 def _accumulate(traces: Weights, passed: ForwardPass, e: tuple[Array, ...], decay: Scalar) -> Weights:
