@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: guides in Markdown, the reference from docstrings; nothing is fetched from elsewhere."""
+"""Configures Sphinx: guides in Markdown, the reference from docstrings; nothing is fetched from elsewhere."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from docutils import nodes
 
 import rgrl_jax
-from rgrl_jax.algos.base import list_algorithms
-from rgrl_jax.algos.config import explain
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.base import Config
 
 project = "rgrl_jax"
 author = "The rgrl_jax authors"
@@ -39,10 +39,13 @@ napoleon_attr_annotations = False
 
 # What stands in single backticks in a docstring is a name. Names of this library must be found; those of others,
 # whose sites nobody reads here, and aliases of types need not.
+# Links to benchmarks/ are for readers of the repository; tests/test_docs.py follows every link.
+suppress_warnings = ["myst.xref_missing"]
 default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(jax|jaxlib|flax|optax|gymnax|numpy|np|matplotlib|rich|collections|pathlib|typing)\..*"),
+    (r"py:class", r"rgrl_jax\..*\.(\w+Config|\w+State|ActCarry|C|S)"),  # types in signatures that nobody needs to read
     (r"py:.*", r"(Array|ArrayLike|Key|Params|PyTree|Scalar|Space|Path|Figure|Axes|Console|Environment)"),
 ]
 
@@ -56,12 +59,12 @@ def setup(app: Any) -> None:
 
 
 def tabulate_settings(app: Any, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
-    """Shows the fields of a config as a table with symbols, defaults and ranges instead of a list."""
-    if item not in list_algorithms().values():
+    """Appends a table of the fields of a config, with symbols, defaults and ranges."""
+    if not (inspect.isclass(item) and issubclass(item, Config) and item is not Config):
         return
-    del lines[lines.index("Attributes:") :]
-    lines += [".. list-table::", "   :header-rows: 1", "   :widths: 20 10 12 22 36", ""]
-    for row in [("field", "symbol", "default", "allowed", "meaning"), *explain(item)]:
+    lines += ["", ".. list-table::", "   :header-rows: 1", "   :widths: 24 10 12 20 34", ""]
+    rows = [(x.path, x.symbol, x.default, x.rule.text(), x.help) for x in fields.settings(item)]
+    for row in [("field", "symbol", "default", "allowed", "meaning"), *rows]:
         cells = [str(cell).replace("*", r"\*") for cell in row]
         lines += [f"   {'-' if i else '* -'} {cell}".replace("   -", "     -") for i, cell in enumerate(cells)]
 

@@ -171,7 +171,7 @@ def episode_metrics(
       episode: the episodes, leaves ``[L + 1, N, ...]`` or ``[N]``.
       episodes: episodes trained so far, these among them, scalar.
       env_steps: environment steps taken so far, these among them, scalar.
-      loss: see `Metrics.model_loss`, scalar.
+      loss: see `Metrics`, scalar.
       info: what else the algorithm reports, scalars by name.
     """
     return Metrics(

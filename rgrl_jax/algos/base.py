@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import jax
-from flax import struct
 
 from rgrl_jax import display, envs
 from rgrl_jax.algos import fields
@@ -17,14 +16,14 @@ from rgrl_jax.rollout import Actor
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 
-class Config(struct.PyTreeNode):
-    """Base class of configs; `rgrl_jax.algos.fields` declares what a subclass adds.
+class Config(display.Node):
+    """Base class of configs; ``rgrl_jax.algos.fields`` declares what a subclass adds.
 
     Floats are traced leaves, so that a grid of them is one ``vmap``; everything else is static.
 
     Attributes:
-      sharded: dotted names of the fields that count what the devices of a single run share, see `rgrl_jax.spmd`; with
-        none, devices only take seeds.
+      sharded: dotted names of the fields that count rows which several devices can split, see ``rgrl_jax.spmd``; with
+        none, a single run stays on one device.
     """
 
     sharded: ClassVar[tuple[str, ...]] = ()
@@ -34,10 +33,6 @@ class Config(struct.PyTreeNode):
         None, "Steps after which an episode is cut off; None for the environment's own limit.", low=1
     )
     episodes: int = integer(40, "Training episodes.", low=1)
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
-        cls.__repr__ = Config.__repr__  # type: ignore[method-assign]  # dataclasses write their own
 
     def __repr__(self) -> str:
         return display.show_changed(self)
@@ -57,22 +52,22 @@ class Config(struct.PyTreeNode):
 
     @property
     def spec(self) -> EnvSpec:
-        """The environment as the agent sees it."""
+        """Returns the environment as the agent sees it."""
         return envs.make(self.env_id, self.max_steps)
 
     @property
     def episodes_per_row(self) -> int:
-        """Episodes that are trained one after the other for each row of the metrics, and count as one."""
+        """Counts the episodes that are trained one after the other for each row of the metrics."""
         return 1
 
     @property
     def action_repeat(self) -> int:
-        """Environment steps for which every action is held; a subclass may make it a field."""
+        """Counts the environment steps for which every action is held; a subclass may make it a field."""
         return 1
 
     @property
     def history_rows(self) -> int:
-        """Rows of the episode before the present one that the evaluation policy reads."""
+        """Counts the rows of the episode before the present one that the evaluation policy reads."""
         return 0
 
     def validate(self) -> None:
@@ -100,9 +95,10 @@ class Config(struct.PyTreeNode):
           ValueError: there is no such field, or it is static.
         """
         fields.check_names(type(self), paths)
-        static = [path for path in paths if not _is_traced_field(type(self), path)]
-        if static:
-            raise ValueError(f"{static[0]} is static, so vmap cannot map it; only floats can be mapped")
+        traced = {setting.path for setting in fields.settings(type(self)) if setting.traced}
+        for path in paths:
+            if path not in traced:
+                raise ValueError(f"{path} is static, so vmap cannot map it; only floats can be mapped")
         blank: Self = jax.tree.map(lambda _: None, self)
         for path in paths:
             blank = fields.replace_at(blank, path, 0)
@@ -115,38 +111,25 @@ class Config(struct.PyTreeNode):
         return cost
 
 
-def _is_traced_field(config_type: type, path: str) -> bool:
-    rules = {setting.path: setting.rule for setting in fields.settings(config_type)}
-    rule = rules[path]
-    rule = rule.entry if isinstance(rule, fields.PerLayer) else rule
-    return isinstance(rule, fields.Number) and not rule.static
-
-
 class State(Protocol):
-    """What every algorithm's state has: a pytree of arrays only, with `rgrl_jax.algos.StateRepr` if it likes.
-
-    Attributes:
-      key: key of the run; episode ``i`` uses ``fold_in(key, i)``.
-      episode: rows of the metrics trained so far, scalar int32.
-      env_steps: environment steps taken so far, scalar int32.
-    """
+    """Minimum of every algorithm's state: a pytree of arrays only, best made with ``rgrl_jax.display.Record``."""
 
     @property
     def key(self) -> Key:
-        """See the class."""
+        """Returns the key of the run; episode ``i`` uses ``fold_in(key, i)``."""
 
     @property
     def episode(self) -> Array:
-        """See the class."""
+        """Counts the rows of the metrics trained so far, scalar int32."""
 
     @property
     def env_steps(self) -> Array:
-        """See the class."""
+        """Counts the environment steps taken so far, scalar int32."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a run costs, counted from its config. Steps are upper limits: episodes may end early.
+    """Cost of a run, counted from its config. Steps are upper limits: episodes may end early.
 
     Attributes:
       env_id: the environment.
@@ -156,7 +139,7 @@ class Cost:
       parameters: weights that learn; of an ensemble per member.
       learn_flops: floating-point operations of learning per episode.
       state_bytes: memory of the state.
-      extra: what else the algorithm counts, by name; see `si` for how large numbers are shown.
+      extra: the algorithm's own counts, by name.
     """
 
     env_id: str
@@ -169,15 +152,15 @@ class Cost:
     extra: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        extra = "".join(f"; {name.replace('_', ' ')} {si(value)}" for name, value in self.extra.items())
+        extra = "".join(f"; {name.replace('_', ' ')} {_si(value)}" for name, value in self.extra.items())
         return (
             f"{self.env_id}: {self.episodes} episodes, at most {self.max_env_steps:,} env steps; "
-            f"{self.updates:,} updates of {self.parameters:,} weights, {si(self.learn_flops)}FLOP of learning per "
-            f"episode; {si(self.state_bytes)}B of state{extra}"
+            f"{self.updates:,} updates of {self.parameters:,} weights, {_si(self.learn_flops)}FLOP of learning per "
+            f"episode; {_si(self.state_bytes)}B of state{extra}"
         )
 
 
-def si(value: float) -> str:
+def _si(value: float) -> str:
     """Formats a number with its SI prefix, ``6.1 M``."""
     for prefix in ("", "k", "M", "G", "T"):
         if value < 1000 or prefix == "T":
@@ -200,13 +183,12 @@ class Algorithm(NamedTuple, Generic[C, S]):
 
     Attributes:
       init: ``(key, config) -> state``.
-      act: ``(state, config) -> Actor``; who plays the next training episode. A policy that learns within the episode
-        does so in its carry.
-      learn: ``(state, episode, carry, config) -> (state, Metrics)``; what follows a training episode, at whose end
-        the
+      act: ``(state, config) -> Actor``; plays the next training episode. A policy that learns within the episode does
+        so in its carry.
+      learn: ``(state, episode, carry, config) -> (state, Metrics)``; learns from a training episode, at whose end the
         policy had this carry.
-      evaluation_actor: ``(key, state, config, num_envs) -> Actor``; who plays noiseless episodes of the frozen agent.
-      cost: ``config -> Cost``; what a run costs, without compiling anything.
+      evaluation_actor: ``(key, state, config, num_envs) -> Actor``; plays noiseless episodes of the frozen agent.
+      cost: ``config -> Cost``; compiles nothing.
     """
 
     init: Callable[[Key, C], S]
@@ -225,7 +207,7 @@ class Registered(NamedTuple):
 
     Attributes:
       config_type: type of its configs.
-      algorithm: what runs them.
+      algorithm: the functions that run them.
       presets: its settings per environment.
     """
 
@@ -240,14 +222,14 @@ _ALGORITHMS: dict[str, Registered] = {}
 def register_algorithm(
     name: str, config_type: type[C], algorithm: Algorithm[C, Any], presets: Presets | None = None
 ) -> None:
-    """Makes ``rgrl_jax.preset(..., algo=name)`` and all that runs configs know an algorithm.
+    """Registers an algorithm, for ``rgrl_jax.preset(..., algo=name)`` and for all that runs configs.
 
     Args:
       name: of the algorithm. Several may share a config type, if its field ``algorithm`` holds the name.
       config_type: type of its configs.
-      algorithm: what runs them.
-      presets: settings per environment, ``{"tuned": {"CartPole-v1": {"planner.lr": 0.1}}}``; those under ``"*"`` are
-        what an environment without settings of its own gets, and what the others change.
+      algorithm: the functions that run them.
+      presets: settings per environment, ``{"tuned": {"CartPole-v1": {"planner.lr": 0.1}}}``; every environment has
+        those under ``"*"`` unless its own say otherwise.
 
     Raises:
       ValueError: the name is taken.
