@@ -3,8 +3,12 @@
 import contextlib as _contextlib
 import importlib as _importlib
 
-from rgrl_jax.algos import fields as fields
+from rgrl_jax.algos import fields
 from rgrl_jax.algos.base import Algorithm, Config, Cost, State, register_algorithm
+from rgrl_jax.algos.base import algorithm_names as names
+from rgrl_jax.algos.base import get_algorithm as get
+from rgrl_jax.algos.base import register_algorithm as register
+from rgrl_jax.algos.base import unregister_algorithm as unregister
 from rgrl_jax.algos.presets import list_presets
 from rgrl_jax.rollout import Actor, Timestep, episode_metrics, rollout
 
@@ -21,7 +25,11 @@ __all__ = [
     "Timestep",
     "episode_metrics",
     "fields",
+    "get",
     "list_presets",
+    "names",
+    "register",
     "register_algorithm",
     "rollout",
+    "unregister",
 ]
