@@ -1,4 +1,4 @@
-"""How records show themselves, in print and in a notebook: short, and whatever their leaves are.
+"""Short texts and tables of records, for print and for notebooks, whatever their leaves are.
 
 A leaf may be a number, an array, a tracer, a shape, or what jax puts in its place; nothing here asks for values that
 are not there.
@@ -14,10 +14,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 
 def show(value: Any) -> str:
-    """A value in a few characters: type and shape of an array, and its range or only number if they are known."""
+    """Formats a value in a few characters: an array by type, shape and range, or as its only number."""
     if isinstance(value, tuple):
         return f"({', '.join(map(show, value))}{',' * (len(value) == 1)})"
     if not hasattr(value, "shape") or not hasattr(value, "dtype"):
@@ -33,7 +34,7 @@ def show(value: Any) -> str:
 
 
 def show_tree(tree: Any) -> str:
-    """A pytree in a line: a single leaf as by `show`, else how many numbers it holds, and the first shapes."""
+    """Formats a pytree in a line: a single leaf as by `show`, else the count of its numbers and the first shapes."""
     leaves = jax.tree.leaves(tree)
     if len(leaves) == 1:
         return show(leaves[0])
@@ -44,46 +45,51 @@ def show_tree(tree: Any) -> str:
 
 
 def show_changed(config: Any) -> str:
-    """Formats a dataclass as a call with the fields that differ from their defaults; those of groups as calls again."""
-    changed = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if _changed(config, f)]
+    """Formats a dataclass as a call with the fields that differ from their defaults, groups as calls again."""
+    changed = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config) if _is_changed(config, f)]
     return f"{type(config).__name__}({', '.join(f'{name}={show(value)}' for name, value in changed)})"
 
 
-def _changed(config: Any, field: Any) -> bool:
+def _is_changed(config: Any, field: Any) -> bool:
     value = getattr(config, field.name)
-    if dataclasses.is_dataclass(field.default):
-        return any(_changed(value, f) for f in dataclasses.fields(value)) if dataclasses.is_dataclass(value) else True
+    if dataclasses.is_dataclass(field.default) and dataclasses.is_dataclass(value):
+        return any(_is_changed(value, f) for f in dataclasses.fields(value))
     return differs(value, field.default)
 
 
-class Record:
-    """Shows a dataclass by the sizes of its fields, in print and in a notebook; for states, which are large."""
+def differs(value: Any, default: Any) -> bool:
+    """Tells whether a value is another than the default; an array is, unless it is a number equal to it."""
+    if isinstance(value, tuple) and isinstance(default, tuple) and len(value) == len(default):
+        return any(map(differs, value, default))
+    if hasattr(value, "shape"):
+        numbers = _numbers(value)
+        return numbers is None or bool(numbers.shape) or bool(numbers != default)
+    return bool(value is not default and value != default)
+
+
+class Node(struct.PyTreeNode):
+    """Base class of dataclasses that are pytrees and inherit their ``__repr__``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # Else every dataclass would get a ``__repr__`` of its own.
+        super().__init_subclass__(**{"repr": False, **kwargs})  # type: ignore[no-untyped-call]
+
+
+class Record(Node):
+    """Base class of dataclasses with large fields, such as states: shown by the sizes of these."""
 
     def __repr__(self) -> str:
-        return show_record(self)
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in self._rows())})"
 
     def _repr_html_(self) -> str:
-        return record_html(self)
+        return table(type(self).__name__, ("field", "holds"), self._rows())
 
-
-def show_record(record: Any) -> str:
-    """A dataclass with its fields as by `show_tree`, in a line."""
-    inside = ", ".join(f"{name}={text}" for name, text in record_rows(record))
-    return f"{type(record).__name__}({inside})"
-
-
-def record_rows(record: Any) -> list[tuple[str, str]]:
-    """Names of a dataclass's fields, and each as by `show_tree`."""
-    return [(field.name, show_tree(getattr(record, field.name))) for field in dataclasses.fields(record)]
-
-
-def record_html(record: Any) -> str:
-    """The same as a table."""
-    return table(type(record).__name__, ("field", "holds"), record_rows(record))
+    def _rows(self) -> list[tuple[str, str]]:
+        return [(field.name, show_tree(getattr(self, field.name))) for field in dataclasses.fields(self)]
 
 
 def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
-    """An HTML table under a title, with a note below."""
+    """Makes an HTML table under a title, with a note below."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
@@ -93,24 +99,14 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], note: 
     return f"<b>{html.escape(title)}</b><table>{line(head, 'th')}{body}</table>{below}"
 
 
-def differs(value: Any, usual: Any) -> bool:
-    """Whether a value is another than the usual one; an array is unless it is a number equal to it."""
-    if isinstance(value, tuple) and isinstance(usual, tuple) and len(value) == len(usual):
-        return any(map(differs, value, usual))
-    if hasattr(value, "shape"):
-        numbers = _numbers(value)
-        return numbers is None or bool(numbers.shape) or bool(numbers != usual)
-    return bool(value is not usual and value != usual)
-
-
 def mean(values: Any) -> str:
-    """The mean of an array as text; its type and shape if it has no values, or none that are numbers."""
+    """Formats the mean of an array; one without values, or of none that are numbers, by its type and shape."""
     numbers = _numbers(values)
     return show(values) if numbers is None or not numbers.size else f"{numbers.mean():.4g}"
 
 
 def _numbers(value: Any) -> Any:
-    """An array's numbers; None where there are none to be had."""
+    """Returns the numbers of an array, or None where there are none to be had."""
     if isinstance(value, jax.core.Tracer) or not hasattr(value, "__array__"):
         return None
     if isinstance(value, jax.Array) and (value.is_deleted() or not value.is_fully_addressable):

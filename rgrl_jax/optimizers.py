@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 
 import optax
@@ -10,6 +11,7 @@ import optax
 from rgrl_jax.types import Scalar
 
 
+@functools.cache
 def optimizer_names() -> tuple[str, ...]:
     """Returns the names that `make_optimizer` takes: optimizers of optax that need no more than a learning rate."""
     return tuple(sorted(name for name in vars(optax) if _needs_only_a_rate(name)))
@@ -29,8 +31,7 @@ def make_optimizer(name: str, learning_rate: Scalar) -> optax.GradientTransforma
     Raises:
       ValueError: no such optimizer; the message names the nearest ones.
     """
-    if not _needs_only_a_rate(name):
-        names = optimizer_names()
+    if name not in (names := optimizer_names()):
         near = ", ".join(difflib.get_close_matches(name, names, cutoff=0.3) or names)
         raise ValueError(f"{name!r} is no optimizer of optax that needs only a learning rate; nearest: {near}")
     return getattr(optax, name)(learning_rate)
@@ -41,6 +42,6 @@ def _needs_only_a_rate(name: str) -> bool:
     # Line searches evaluate the error, and parts of optimizers are no optimizers.
     if not inspect.isfunction(make) or name.startswith(("_", "scale_by_", "lbfgs")):
         return False
-    first, *others = [*inspect.signature(make).parameters.values(), None]
-    required = [p for p in others if p is not None and p.default is p.empty]
-    return first is not None and first.name == "learning_rate" and not required
+    parameters = list(inspect.signature(make).parameters.values())
+    is_rate = bool(parameters) and parameters[0].name == "learning_rate"
+    return is_rate and all(p.default is not p.empty for p in parameters[1:])

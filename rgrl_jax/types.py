@@ -104,8 +104,8 @@ class Metrics(struct.PyTreeNode):
       episode_return: summed reward of the episode.
       episode_length: its number of steps.
       terminated: whether it ended by itself.
-      model_loss: mean training loss after the episode; of an algorithm without model the mean square of what it learnt
-        from, a TD error for instance.
+      model_loss: mean training loss after the episode; without a model the mean square of the learning signal, a TD
+        error for instance.
       info: what else the algorithm reports, scalars by name.
     """
 

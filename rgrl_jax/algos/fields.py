@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from flax import struct
 
-from rgrl_jax import display
+from rgrl_jax.display import Node, show_changed
 from rgrl_jax.optimizers import optimizer_names
 
 
@@ -28,7 +28,7 @@ class Rule(Protocol):
         """Raises a ValueError with name, value and range unless the value is allowed."""
 
     def text(self) -> str:
-        """Allowed values in words."""
+        """Returns the allowed values in words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,15 +196,11 @@ def flag(default: bool, help: str) -> Any:
     return _field(default, help, Type(bool, "True or False"))
 
 
-class Group(struct.PyTreeNode):
+class Group(Node):
     """Base class of groups of fields, shown by what differs from the defaults."""
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)  # type: ignore[no-untyped-call]
-        cls.__repr__ = Group.__repr__  # type: ignore[method-assign]  # dataclasses write their own
-
     def __repr__(self) -> str:
-        return display.show_changed(self)
+        return show_changed(self)
 
 
 def group(settings: type, help: str) -> Any:
@@ -216,11 +212,12 @@ class Setting(NamedTuple):
     """A field of a config type.
 
     Attributes:
-      path: its dotted name.
-      default: its default.
-      rule: its range.
-      help: what it does, as a phrase.
+      path: dotted name.
+      default: value unless it is set.
+      rule: range.
+      help: a phrase for ``--help``.
       symbol: the paper's, or nothing.
+      traced: whether it is a leaf of the pytree, which ``vmap`` can map.
     """
 
     path: str
@@ -228,6 +225,7 @@ class Setting(NamedTuple):
     rule: Rule
     help: str
     symbol: str
+    traced: bool
 
 
 def settings(config_type: type, prefix: str = "") -> Iterator[Setting]:
@@ -237,7 +235,7 @@ def settings(config_type: type, prefix: str = "") -> Iterator[Setting]:
         if "group" in data:
             yield from settings(data["group"], f"{path}.")
         elif "rule" in data:
-            yield Setting(path, field.default, data["rule"], data["help"], data["symbol"])
+            yield Setting(path, field.default, data["rule"], data["help"], data["symbol"], data["pytree_node"])
 
 
 def get_at(config: Any, path: str) -> Any:
@@ -248,7 +246,7 @@ def get_at(config: Any, path: str) -> Any:
 
 
 def replace_at(config: Any, path: str, value: Any) -> Any:
-    """Replaces a field by its dotted name; returns the new config."""
+    """Returns a config with another value of one field, given by its dotted name."""
     head, _, rest = path.partition(".")
     return dataclasses.replace(config, **{head: replace_at(getattr(config, head), rest, value) if rest else value})
 
@@ -257,7 +255,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """Lists the names in ``known`` that look most like ``name``, for error messages."""
     known = list(known)
     close = difflib.get_close_matches(name, known, count, cutoff=0.3)
-    # A word of the name, "lr" of "plan_lr" say, may be the last part of a dotted one.
+    # Whoever writes "plan_lr" means "planner.lr", which a comparison of letters ranks low.
     words = {word for word in name.replace(".", "_").split("_") if word}
     close += [path for path in known if path not in close and path.split(".")[-1] in words | {name}]
     return ", ".join(close[: count + 1] or known)
@@ -291,5 +289,5 @@ def check_fields(config: Any) -> None:
 
 
 def is_traced(value: Any) -> bool:
-    """Says whether a number has no value yet: it is traced, or a placeholder of jax's."""
+    """Tells whether a number has no value yet: it is traced, or a placeholder of jax's."""
     return isinstance(value, jax.core.Tracer) or type(value) is object
