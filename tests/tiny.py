@@ -1,11 +1,15 @@
 """Small runs for the tests: a tiny RGRL, a toy algorithm that compiles at once, and ways to compare bits."""
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,38 +17,37 @@ import numpy as np
 from flax import struct
 
 import rgrl_jax as rgrl
-from rgrl_jax import sharing
-from rgrl_jax.algos import config as fields
-from rgrl_jax.envs import registry
-from rgrl_jax.models.frame import Frame, FrameModel
-from rgrl_jax.models.recurrent import Recurrent
+from rgrl_jax import display, envs, spmd
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.base import Algorithm, Config, Cost, register_algorithm, unregister_algorithm
+from rgrl_jax.envs import EnvSpec, host_spec
+from rgrl_jax.rollout import Actor, episode_metrics
 
 TINY = {
-    "width": 8,
-    "heads": 2,
-    "layers": 1,
-    "horizon": 4,
-    "plan_iterations": 2,
-    "learn_iterations": 3,
-    "learn_batch": 4,
     "max_steps": 12,
     "episodes": 4,
-    "warmup_episodes": 1,
-    "replay_capacity": 200,
-    "max_windows": 100,
-    "unroll": 1,
-    "plan_unroll": 1,
-    "ensemble_size": 2,
+    "explore.warmup_episodes": 1,
+    "model.width": 8,
+    "model.heads": 2,
+    "model.layers": 1,
+    "model.ensemble_size": 2,
+    "model.unroll": 1,
+    "planner.horizon": 4,
+    "planner.iterations": 2,
+    "planner.unroll": 1,
+    "learner.updates_per_episode": 3,
+    "learner.batch_size": 4,
+    "learner.reset_every": 3,
+    "replay.capacity": 200,
+    "replay.max_windows": 100,
     # Not what is tuned: most tests are of one thing at a time.
-    "reward_from": "feature",
-    "epsilon": 0.0,
-    "plan_starts": 1,
-    "plan_noise": 1.0,
-    "reset": "all",
-    "reset_every": 3,
+    "explore.epsilon": 0.0,
+    "model.reward_from": "feature",
+    "planner.num_starts": 1,
+    "planner.noise": 1.0,
+    "learner.member_reset": "all",
 }
 ARGUMENTS = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="rgrl_tests_"))
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
@@ -65,6 +68,14 @@ def compile_quickly(*, exact):
         os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + unfused
 
 
+def start_process(*words, **environment):
+    """Starts Python with these arguments, this library, and these helpers for it to import."""
+    paths = [str(Path(__file__).parent), str(Path(rgrl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | environment
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, *map(str, words)], env=env, **pipes)
+
+
 def tiny_config(**overrides):
     """The tuned preset of CartPole-v1, cut down."""
     return rgrl.preset("CartPole-v1", **(TINY | overrides))
@@ -83,15 +94,8 @@ def trained(seed=0):
 def logged():
     """Folder, state and metrics of the same run, in chunks of one with CSV log and checkpoints."""
     folder = SCRATCH / "logged"
-    callbacks = [rgrl.CSVLog(folder), rgrl.Checkpoint(folder)]
+    callbacks = [rgrl.callbacks.CSVLog(folder), rgrl.callbacks.Checkpoint(folder)]
     return folder, *rgrl.run(jax.random.key(0), tiny_config(), chunk=1, callbacks=callbacks)
-
-
-def gru(state_size, action_size, reward_size, width, layers, use_bias=True, head="tanh", residual=False, unroll=5):
-    """A feedback GRU of given sizes."""
-    core = Recurrent("gru", width, layers, use_bias)
-    sizes = (state_size, action_size, reward_size, width)
-    return FrameModel(Frame(core, *sizes, use_bias, head, residual, True, unroll))
 
 
 def words(leaf):
@@ -118,41 +122,24 @@ def says(error, *parts):
         assert str(part) in message, f"{part!r} is not in {message!r}"
 
 
-@struct.dataclass
-class ToyConfig:
-    """Settings of the toy algorithm.
-
-    Attributes:
-      env_id: an environment, of which only the goal is used.
-      max_steps: its step limit.
-      episodes: training episodes.
-      rate: how fast old weights are forgotten.
-      gain: mean return of noiseless episodes, per trained episode.
-      spread: distance between the returns of two noiseless episodes.
-      bad_episode: the loss of this episode is NaN; 0 for none.
-      rows: episodes that devices share.
-    """
-
-    env_id: str = fields.word("Catch-bsuite")
-    max_steps: int | None = fields.integer(None, 1)
-    episodes: int = fields.integer(6, 1)
-    rate: float = fields.number(0.25)
-    gain: float = fields.number(0.0)
-    spread: float = fields.number(0.0)
-    bad_episode: float = fields.number(0.0)
-    rows: int = fields.integer(8, 1)
-
-    def validate(self):
-        """Checks every field."""
-        fields.check_fields(self)
-
-    def describe(self):
-        """What a run costs: next to nothing."""
-        return rgrl.Cost(self.env_id, self.episodes, 3 * self.episodes, 0, self.episodes, 3, 0, 6, 64)
+# A toy algorithm: a random walk that bets on itself, in an environment that pays what is bet.
 
 
-@struct.dataclass
-class ToyState:
+class ToyConfig(Config):
+    """Settings of the toy algorithm."""
+
+    sharded: ClassVar[tuple[str, ...]] = ("rows",)
+
+    env_id: str = fields.name("Toy", "An environment, of which only the goal is used.")
+    episodes: int = fields.integer(6, "Training episodes.", low=1)
+    rate: float = fields.number(0.25, "Rate at which old weights are forgotten.")
+    gain: float = fields.number(0.0, "Mean return of noiseless episodes per trained episode.")
+    spread: float = fields.number(0.0, "Distance between the returns of two noiseless episodes.")
+    bad_episode: float = fields.number(0.0, "Episode whose loss is NaN; 0 for none.")
+    rows: int = fields.integer(8, "Rows that devices share.", low=1)
+
+
+class ToyState(display.Record, struct.PyTreeNode):
     """A random walk, with a leaf of size zero."""
 
     key: jax.Array
@@ -163,91 +150,129 @@ class ToyState:
     env_steps: jax.Array
 
 
+def toy_env(max_steps):
+    """One step, whose reward is the action; a gain ends the episode by itself, and a loss by its limit."""
+
+    def reset(key):
+        del key
+        return jnp.zeros(()), jnp.int32(0)
+
+    def step(key, state, action):
+        del key
+        return action, state + 1, action, action > 0, action <= 0
+
+    box = envs.spec.Box(-1.0, 1.0, ())
+    return EnvSpec("Toy", reset, step, box, box, (-1.0, 1.0), max_steps or 1, (-1.0, 1.0), goal=1.0)
+
+
 def toy_init(key, config):
     """The start of the walk."""
     del config
     walk, skill = jax.random.split(key)
-    return ToyState(
-        key=walk,
-        weight=jnp.zeros(3),
-        skill=jax.random.uniform(skill),
-        empty=jnp.zeros((4, 0), jnp.uint32),
-        episode=jnp.int32(0),
-        env_steps=jnp.int32(0),
-    )
+    empty, none = jnp.zeros((4, 0), jnp.uint32), jnp.int32(0)
+    return ToyState(walk, jnp.zeros(3), jax.random.uniform(skill), empty, none, none)
 
 
-def toy_step(state, config):
+def toy_actor(key, bets):
+    """A policy that bets ``[N]``."""
+    return Actor(key, lambda key, timestep: (bets[None], (), ()), len(bets))
+
+
+def toy_act(state, config):
+    """The next training episode: it bets where the walk is."""
+    del config
+    return toy_actor(jax.random.fold_in(state.key, state.episode), state.weight.sum()[None])
+
+
+def toy_learn(state, episode, carry, config):
     """One step of the walk, with metrics that depend on all of it."""
+    del carry
     draw = jax.random.normal(jax.random.fold_in(state.key, state.episode), (3,))
-    draw = sharing.gather(2.0 * sharing.share(draw), 3) / 2.0  # whoever has a share does its part
+    draw = spmd.all_gather(2.0 * spmd.shard(draw), 3) / 2.0  # whoever has a share does its part
     weight = (1.0 - config.rate) * state.weight + draw
-    state = state.replace(weight=weight, episode=state.episode + 1, env_steps=state.env_steps + 3)
+    state = state.replace(weight=weight, episode=state.episode + 1, env_steps=state.env_steps + episode.length.sum())
     loss = jnp.where(state.episode == config.bad_episode, jnp.nan, jnp.square(weight).sum())
-    metrics = rgrl.Metrics(
-        episode=state.episode,
-        env_steps=state.env_steps,
-        episode_return=weight.sum(),
-        episode_length=jnp.int32(3),
-        terminated=weight[0] > 0,
-        model_loss=loss,
-        plan_loss=jnp.abs(weight[1]),
-        plan_movement=jnp.abs(jnp.tanh(weight[2])),
-        plan_noise=jnp.float32(0.5),
-        windows=state.env_steps,
-    )
-    return state, metrics
+    info = {"plan_loss": jnp.abs(weight[1]), "movement": jnp.tanh(weight[2]), "windows": 2 * state.env_steps}
+    return state, episode_metrics(episode, episodes=state.episode, env_steps=state.env_steps, loss=loss, info=info)
 
 
-def toy_play(key, state, config, num_episodes):
+def toy_evaluation_actor(key, state, config, num_envs):
     """Episodes whose mean return is ``gain * episode * (1 + skill)``, evenly spread."""
-    del key
-    place = jnp.arange(num_episodes) - (num_episodes - 1) / 2
-    value = config.gain * state.episode * (1.0 + state.skill) + config.spread * place
-    blank = jnp.zeros((2, num_episodes))
-    done = jnp.ones(num_episodes, bool)
-    return rgrl.Episode(
-        obs=blank,
-        action=blank,
-        reward=blank.at[0].set(value),
-        length=jnp.ones(num_episodes, jnp.int32),
-        terminated=done,
-        truncated=~done,
-        info=None,
-    )
+    place = jnp.arange(num_envs) - (num_envs - 1) / 2
+    return toy_actor(key, config.gain * state.episode * (1.0 + state.skill) + config.spread * place)
 
 
-TOY = ("toy", rgrl.Algorithm(toy_init, toy_step, toy_play, ToyConfig.describe, shared=("rows",)))
+def toy_cost(config):
+    """Next to nothing."""
+    return Cost(config.env_id, config.episodes, config.episodes, config.episodes, 3, 6, 64)
+
+
+TOY = Algorithm(toy_init, toy_act, toy_learn, toy_evaluation_actor, toy_cost)
+
+
+def register_toy(**changes):
+    """Registers the toy algorithm and its environment, with some of its functions changed."""
+    unregister_toy()
+    envs.register("Toy", toy_env)
+    register_algorithm("toy", ToyConfig, TOY._replace(**changes))
+
+
+def unregister_toy():
+    """Removes both."""
+    envs.unregister("Toy")
+    unregister_algorithm("toy")
+
+
+# Environments on the host.
 
 
 class OnHost:
-    """An environment in which nothing after the start is left to chance, one step after the other."""
+    """A pure environment that keeps its own state, on the host; nothing after its start is left to chance."""
 
-    def __init__(self, env_id, max_steps):
-        spec = rgrl.make_spec(env_id, max_steps)
-        self.start, self.move = jax.jit(spec.reset), jax.jit(spec.step)
+    alive = 0
+
+    def __init__(self, spec):
+        self.start, self.move = _programs(spec)
+        OnHost.alive += 1
 
     def reset(self, key):
-        """Begins."""
+        """Begins an episode."""
         obs, self.state = self.start(key)
+        self.steps = 0
         return np.asarray(obs)
 
     def step(self, action):
         """Goes on."""
-        obs, self.state, reward, terminated, truncated = self.move(jax.random.key(0), self.state, action)
-        return np.asarray(obs), float(reward), bool(terminated), bool(truncated)
+        obs, self.state, *rest = self.move(jax.random.key(0), self.state, action)
+        self.steps += 1
+        return np.asarray(obs), *(x.item() for x in rest)
+
+    def render(self):
+        """A picture that grows brighter."""
+        return np.full((20, 30, 3), 10 * self.steps, np.uint8)
 
     def close(self):
-        """Nothing to let go of."""
+        """Counts."""
+        OnHost.alive -= 1
 
 
-def register_hosted(monkeypatch, env_id, max_steps):
-    """Registers ``Hosted``, the same environment stepped on the host, until the test ends."""
-    spec = rgrl.make_spec(env_id, max_steps)
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
-    spaces = {name: getattr(spec, name) for name in ("observation", "action", "reward_range", "return_range")}
+@functools.cache
+def _programs(spec):
+    return jax.jit(spec.reset), jax.jit(spec.step)
+
+
+@contextlib.contextmanager
+def hosted(env_id, max_steps=None, *, name="Hosted", kind=OnHost):
+    """Registers ``name``: the environment ``env_id`` stepped on the host."""
+    spec = envs.make(env_id, max_steps)
+    shared = ("observation", "action", "reward_range", "return_range", "max_steps", "goal")
+    copied = {field: getattr(spec, field) for field in shared}
 
     def make(limit):
-        return rgrl.host_spec("Hosted", lambda drawn: OnHost(env_id, max_steps), max_steps=max_steps, **spaces)
+        return host_spec(name, lambda drawn: kind(spec), **copied | {"max_steps": limit or spec.max_steps})
 
-    rgrl.register_env("Hosted", make)
+    envs.register(name, make)
+    try:
+        yield name
+    finally:
+        envs.unregister(name)

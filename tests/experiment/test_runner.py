@@ -8,24 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
-from tiny import TOY, TRAIN, ToyConfig, ToyState, assert_same, logged, says, tiny_config, trained
+from tiny import TRAIN, ToyConfig, ToyState, assert_same, logged, register_toy, says, tiny_config, toy_learn, trained
 
 import rgrl_jax as rgrl
-from rgrl_jax import training
-from rgrl_jax.algos import base
-from rgrl_jax.envs import registry
+from rgrl_jax import envs, training
+from rgrl_jax.callbacks import Callback, Checkpoint, CSVLog, Progress, StopAtGoal
 
 KEY = jax.random.key(0)
 
 
-@pytest.fixture
-def toy(monkeypatch):
-    """Registers the toy algorithm, which compiles at once; the loop does not know the difference."""
-    monkeypatch.setitem(base._ALGORITHMS, ToyConfig, TOY)
-    return ToyConfig()
-
-
-class Recorder(rgrl.Callback):
+class Recorder(Callback):
     """Writes down what it sees, in a list that several may share."""
 
     def __init__(self, log, name="", fail_at=None, error=None, stop_at=None):
@@ -78,11 +70,11 @@ def test_tiny_run_does_something():
     """The run that these tests compare with plans, learns, and fills its replay."""
     state, metrics = trained()
     np.testing.assert_array_equal(metrics.episode, [1, 2, 3, 4])
-    np.testing.assert_array_equal(metrics.plan_loss > 0, [False, True, True, True])
-    assert (metrics.plan_movement[1:] > 0.01).all()
+    np.testing.assert_array_equal(metrics.info["plan_loss"] > 0, [False, True, True, True])
+    assert (metrics.info["plan_movement"][1:] > 0.01).all()
     assert len(set(metrics.model_loss.tolist())) == 4
     np.testing.assert_array_equal(metrics.env_steps, np.cumsum(metrics.episode_length))
-    assert int(state.env_steps) == int(metrics.env_steps[-1]) == int(metrics.windows[-1])
+    assert int(state.env_steps) == int(metrics.env_steps[-1]) == int(metrics.info["windows"][-1])
     assert int(state.episode) == 4
     start = jax.jit(rgrl.init)(KEY, tiny_config())
     moved = jax.tree.map(lambda x, y: bool((x != y).any()), start.params, state.params)
@@ -98,10 +90,9 @@ def test_seeds_in_lockstep_are_single_runs():
     for i in range(2):
         alone, single = (TRAIN(keys[i], config)[0], trained(i)[1])
         assert_same(keys[i], jax.random.key(i))
-        for name in ("episode_return", "episode_length", "model_loss", "plan_loss", "plan_movement", "windows"):
-            ours = getattr(metrics, name)
+        for name, ours in metrics.columns().items():
             assert ours.shape == (2, 4)
-            np.testing.assert_allclose(ours[i, :2], getattr(single, name)[:2], rtol=1e-4, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(ours[i, :2], single.columns()[name][:2], rtol=1e-4, atol=1e-4, err_msg=name)
         assert_same(jax.tree.map(lambda x, i=i: x[i], states.key), alone.key)
     assert (metrics.model_loss[0] != metrics.model_loss[1]).all()
 
@@ -123,12 +114,12 @@ def test_continued_run_is_the_uninterrupted_one():
 def test_evaluation_between_chunks_changes_no_number():
     """StopAtGoal plays with the agent but leaves no trace in it; a goal out of reach stops nothing."""
     state, metrics = trained()
-    checked_state, checked = rgrl.run(KEY, tiny_config(), callbacks=[rgrl.StopAtGoal(1e9, num_episodes=2)])
+    checked_state, checked = rgrl.run(KEY, tiny_config(), callbacks=[StopAtGoal(1e9, num_episodes=2)])
     assert_same(checked_state, state)
     assert_same(checked, host(metrics))
 
 
-class Sabotage(rgrl.Callback):
+class Sabotage(Callback):
     """Makes the step size absurd after an episode."""
 
     def __init__(self, episode):
@@ -137,13 +128,13 @@ class Sabotage(rgrl.Callback):
     def after_chunk(self, run):
         """Spoils the run when its time has come."""
         if run.episode == self.episode:
-            run.config = run.config.replace(learning_rate=1e30)
+            run.config = run.config.replace_at("learner.lr", 1e30)
 
 
 def test_blow_up_is_reported(tmp_path):
     """The error names field, episode and checkpoint; the checkpoint is there, loads, and is finite."""
     with pytest.raises(FloatingPointError) as error:
-        rgrl.run(KEY, tiny_config(), callbacks=[rgrl.Checkpoint(tmp_path), Sabotage(2)])
+        rgrl.run(KEY, tiny_config(), callbacks=[Checkpoint(tmp_path), Sabotage(2)])
     says(error, "model_loss", "episode 3", repr(str(tmp_path / "checkpoints" / "2")), "not finite")
     config, state, _ = rgrl.load_run(tmp_path)
     assert config == tiny_config()
@@ -156,7 +147,7 @@ def test_blow_up_is_reported(tmp_path):
 def test_blow_up_at_once(tmp_path):
     """The very first episode can be the bad one: the error arrives as itself and says that nothing was kept."""
     with pytest.raises(FloatingPointError) as error:
-        rgrl.run(KEY, tiny_config(learning_rate=1e30), callbacks=[rgrl.Checkpoint(tmp_path)])
+        rgrl.run(KEY, tiny_config(**{"learner.lr": 1e30}), callbacks=[Checkpoint(tmp_path)])
     says(error, "model_loss", "episode 1", "no checkpoint")
 
 
@@ -223,7 +214,7 @@ def test_callbacks_are_called_in_order(toy):
     assert log == [f"{name}-{what}" for what in expected for name in "ab"]
 
 
-class Look(rgrl.Callback):
+class Look(Callback):
     """Keeps what a run shows after every chunk."""
 
     def __init__(self):
@@ -315,9 +306,8 @@ def test_interrupt_inside_a_chunk(toy, monkeypatch, tmp_path, every):
     log = []
     interrupt_chunk(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
-        rgrl.run(KEY, toy, callbacks=[rgrl.Checkpoint(tmp_path, every=every), Recorder(log)])
+        rgrl.run(KEY, toy, callbacks=[Checkpoint(tmp_path, every=every), Recorder(log)])
     monkeypatch.undo()
-    monkeypatch.setitem(base._ALGORITHMS, ToyConfig, TOY)
     assert log == ["begin0", "chunk1", "chunk2", "chunk3", "end3"]
     state = rgrl.load_run(tmp_path).state
     assert int(state.episode) == 3
@@ -335,7 +325,7 @@ def test_nan_is_named(toy, tmp_path, chunk, every):
             KEY,
             toy.replace(bad_episode=4.0),
             chunk=chunk,
-            callbacks=[rgrl.CSVLog(tmp_path), rgrl.Checkpoint(tmp_path, every=every), Recorder(log)],
+            callbacks=[CSVLog(tmp_path), Checkpoint(tmp_path, every=every), Recorder(log)],
         )
     saved = good // (chunk * every) * chunk * every
     kept = repr(str(tmp_path / "checkpoints" / str(saved))) if saved else "no checkpoint"
@@ -361,34 +351,35 @@ def test_nan_of_one_seed_is_named(toy):
         rgrl.run(None, toy, state=start, chunk=6)
 
 
-def test_earliest_bad_episode_is_named(toy, monkeypatch):
+def test_earliest_bad_episode_is_named(toy):
     """The first run goes wrong in episode 5, the last one in episode 2: the message is about the latter."""
 
-    def step(state, config):
-        state, metrics = TOY[1].step(state, config)
+    def learn(*arguments):
+        state, metrics = toy_learn(*arguments)
         late = state.skill < skills[2]
         bad = state.episode == jnp.where(late, 5, jnp.where(state.skill > skills[2], 7, 2))
-        return state, metrics.replace(plan_loss=jnp.where(bad, jnp.nan, 0.0))
+        return state, metrics.replace(info={"plan_loss": jnp.where(bad, jnp.nan, 0.0)})
 
     keys = jax.random.split(KEY, 8)
     skills = jax.vmap(rgrl.init, in_axes=(0, None))(keys, toy).skill
     order = jnp.argsort(skills)[jnp.array([0, 7, 4])]  # low, high, middle
     keys, skills = keys[order], skills[order]
-    monkeypatch.setitem(base._ALGORITHMS, ToyConfig, ("toy", TOY[1]._replace(step=step)))
+    register_toy(learn=learn)
     with pytest.raises(FloatingPointError, match=r"plan_loss = nan in episode 2 of run 2 "):
         rgrl.run(keys, toy, chunk=6)
 
 
-@pytest.mark.parametrize("field", ["episode_return", "model_loss", "plan_loss"])
+@pytest.mark.parametrize("field", ["episode_return", "model_loss", "movement"])
 @pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
-def test_watched_fields(toy, monkeypatch, field, value):
-    """Neither NaN nor an infinity passes in any of the numbers that show whether a run is sane."""
+def test_watched_fields(toy, field, value):
+    """Neither NaN nor an infinity passes in any of the numbers, those of the algorithm's info among them."""
 
-    def step(state, config):
-        state, metrics = TOY[1].step(state, config)
-        return state, metrics.replace(**{field: jnp.where(state.episode == 2, value, 0.0)})
+    def learn(*arguments):
+        state, metrics = toy_learn(*arguments)
+        bad = jnp.where(state.episode == 2, value, 0.0)
+        return state, metrics.replace(**{field: bad} if field in dir(metrics) else {"info": {field: bad}})
 
-    monkeypatch.setitem(base._ALGORITHMS, ToyConfig, ("toy", TOY[1]._replace(step=step)))
+    register_toy(learn=learn)
     with pytest.raises(FloatingPointError, match=f"{field} = {value} in episode 2"):
         rgrl.run(KEY, toy, chunk=3)
 
@@ -396,10 +387,10 @@ def test_watched_fields(toy, monkeypatch, field, value):
 def test_nan_after_resuming_names_the_old_checkpoint(toy, tmp_path):
     """The last good checkpoint may be of an earlier session."""
     bad = toy.replace(bad_episode=4.0)
-    rgrl.run(KEY, bad.replace(episodes=3), callbacks=[rgrl.Checkpoint(tmp_path)])
+    rgrl.run(KEY, bad.replace(episodes=3), callbacks=[Checkpoint(tmp_path)])
     state = rgrl.load_run(tmp_path).state
     with pytest.raises(FloatingPointError) as error:
-        rgrl.run(None, bad, state=state, callbacks=[rgrl.Checkpoint(tmp_path)])
+        rgrl.run(None, bad, state=state, callbacks=[Checkpoint(tmp_path)])
     says(error, tmp_path / "checkpoints" / "3")
 
 
@@ -433,26 +424,26 @@ def test_bad_config_is_found_before_anything_happens(toy):
     log = []
     with pytest.raises(ValueError, match="rate = -1"):
         rgrl.run(KEY, toy.replace(rate=-1.0), callbacks=[Recorder(log)])
-    with pytest.raises(ValueError, match="horizon = 0"):
-        rgrl.run(KEY, tiny_config().replace(horizon=0), callbacks=[Recorder(log)])
+    with pytest.raises(ValueError, match="planner.horizon = 0"):
+        rgrl.run(KEY, tiny_config().replace_at("planner.horizon", 0), callbacks=[Recorder(log)])
     assert log == []
 
 
 def test_config_without_an_algorithm():
     """Only configs of registered algorithms can be run; those are listed."""
     with pytest.raises(TypeError, match="ToyConfig.*RGRLConfig"):
-        rgrl.run(KEY, ToyConfig())
+        rgrl.run(KEY, ToyConfig(env_id="CartPole-v1"))
 
 
 def test_goals_at_either_end(toy):
     """A goal below everything stops the run after its first chunk; one above everything never does."""
     look = Look()
-    callbacks = [rgrl.StopAtGoal(-1.0, num_episodes=3), look]
+    callbacks = [StopAtGoal(-1.0, num_episodes=3), look]
     state, metrics = rgrl.run(KEY, toy.replace(gain=1.0), chunk=2, callbacks=callbacks)
     assert int(state.episode) == 2
     assert metrics.episode.tolist() == [1, 2]
     assert look.runs[0].stopped == "goal of -1 met over 3 noiseless episodes"
-    whole, _ = rgrl.run(KEY, toy.replace(gain=1.0), callbacks=[rgrl.StopAtGoal(1e9)])
+    whole, _ = rgrl.run(KEY, toy.replace(gain=1.0), callbacks=[StopAtGoal(1e9)])
     assert_same(whole, rgrl.run(KEY, toy.replace(gain=1.0))[0])
 
 
@@ -460,9 +451,9 @@ def test_goal_of_one_run(toy):
     """The toy's noiseless return grows with training: the run stops at the first episode that reaches the goal."""
     skill = float(rgrl.init(KEY, toy).skill)
     goal = 3.0 * (1.0 + skill) - 0.01  # met by episode 3
-    state, _ = rgrl.run(KEY, toy.replace(gain=1.0), callbacks=[rgrl.StopAtGoal(goal, num_episodes=4)])
+    state, _ = rgrl.run(KEY, toy.replace(gain=1.0), callbacks=[StopAtGoal(goal, num_episodes=4)])
     assert int(state.episode) == 3
-    state, _ = rgrl.run(KEY, toy.replace(gain=1.0), chunk=2, callbacks=[rgrl.StopAtGoal(goal, num_episodes=4)])
+    state, _ = rgrl.run(KEY, toy.replace(gain=1.0), chunk=2, callbacks=[StopAtGoal(goal, num_episodes=4)])
     assert int(state.episode) == 4  # looked at after every second episode only
 
 
@@ -475,7 +466,7 @@ def test_goal_with_a_standard_error_to_spare(toy, count):
     error = scatter.std(ddof=1) / np.sqrt(count)
     for slack, expected in ((0.01, 3), (-0.01, 4)):
         goal = 3.0 * (1.0 + skill) - error - slack
-        state, _ = rgrl.run(KEY, config, callbacks=[rgrl.StopAtGoal(goal, num_episodes=count)])
+        state, _ = rgrl.run(KEY, config, callbacks=[StopAtGoal(goal, num_episodes=count)])
         assert int(state.episode) == expected
 
 
@@ -483,7 +474,7 @@ def test_goal_over_one_episode(toy):
     """One episode has no scatter: it alone decides."""
     config = toy.replace(gain=1.0, spread=0.8)
     goal = 3.0 * (1.0 + float(rgrl.init(KEY, toy).skill)) - 0.01
-    state, _ = rgrl.run(KEY, config, callbacks=[rgrl.StopAtGoal(goal, num_episodes=1)])
+    state, _ = rgrl.run(KEY, config, callbacks=[StopAtGoal(goal, num_episodes=1)])
     assert int(state.episode) == 3
 
 
@@ -515,35 +506,37 @@ def test_goal_of_all_seeds(toy):
     skills = np.asarray(jax.vmap(rgrl.init, in_axes=(0, None))(keys, toy).skill)
     assert 2 * (1 + skills.max()) > 3 * (1 + skills.min())  # the best would stop earlier
     goal = 3.0 * (1.0 + skills.min()) - 0.01
-    state, _ = rgrl.run(keys, toy.replace(gain=1.0), callbacks=[rgrl.StopAtGoal(goal)])
+    state, _ = rgrl.run(keys, toy.replace(gain=1.0), callbacks=[StopAtGoal(goal)])
     assert state.episode.tolist() == [3, 3, 3]
 
 
 def test_goal_of_the_environment(toy):
-    """Without a number the goal is the environment's: 1 in Catch; and an environment may have none."""
+    """Without a number the goal is the environment's, 1 in the toy's."""
     skill = float(rgrl.init(KEY, toy).skill)
     config = toy.replace(gain=1.001 / (1 + skill) / 4)  # 1 in episode 4
-    state, _ = rgrl.run(KEY, config, callbacks=[rgrl.StopAtGoal()])
+    state, _ = rgrl.run(KEY, config, callbacks=[StopAtGoal()])
     assert int(state.episode) == 4
 
 
-def test_environment_without_a_goal(toy, monkeypatch):
+@pytest.fixture
+def aimless():
+    """An environment without a goal."""
+    rgrl.register_env("Aimless", lambda _: dataclasses.replace(envs.make("Toy"), env_id="Aimless", goal=None))
+    yield
+    envs.unregister("Aimless")
+
+
+def test_environment_without_a_goal(toy, aimless):
     """Nothing is evaluated and nothing stops."""
-    catch = rgrl.make_spec("Catch-bsuite")
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
-    rgrl.register_env("Aimless-v0", lambda _: dataclasses.replace(catch, env_id="Aimless-v0", goal=None))
-    config = toy.replace(env_id="Aimless-v0", gain=1e9)
-    state, _ = rgrl.run(KEY, config, callbacks=[rgrl.StopAtGoal()])
+    state, _ = rgrl.run(KEY, toy.replace(env_id="Aimless", gain=1e9), callbacks=[StopAtGoal()])
     assert int(state.episode) == 6
-    registry._cached_spec.cache_clear()
 
 
-def test_one_stopper_for_two_runs(toy):
+def test_one_stopper_for_two_runs(toy, aimless):
     """A callback without a goal of its own asks every run's environment anew."""
-    stopper = rgrl.StopAtGoal()
+    stopper = StopAtGoal()
     rgrl.run(KEY, toy.replace(gain=0.01), callbacks=[stopper])
-    config = toy.replace(env_id="CartPole-v1", gain=10.0)  # returns 10 .. 120, far below 475
-    state, _ = rgrl.run(KEY, config, callbacks=[stopper])
+    state, _ = rgrl.run(KEY, toy.replace(env_id="Aimless", gain=10.0), callbacks=[stopper])
     assert int(state.episode) == 6
 
 
@@ -551,14 +544,16 @@ def test_progress_shows_the_run(toy):
     """The bar goes to the console it was given, with the last numbers in it."""
     for key in (KEY, jax.random.split(KEY, 2)):
         out = StringIO()
-        rgrl.run(key, toy, callbacks=[rgrl.Progress(Console(file=out, width=120))])
+        rgrl.run(key, toy, callbacks=[Progress(Console(file=out, width=120))])
         assert "6/6" in out.getvalue()
-        assert "return" in out.getvalue()
+        for name in ("return", "loss", "plan loss", "movement"):
+            assert name in out.getvalue()
+        assert "windows" not in out.getvalue()  # no float
 
 
 def test_progress_is_closed_after_an_error(toy):
     """A second bar can be drawn after a run that failed: the first let go of the terminal."""
     console = Console(file=StringIO(), width=120)
     with pytest.raises(RuntimeError, match="on purpose"):
-        rgrl.run(KEY, toy, callbacks=[rgrl.Progress(console), Recorder([], fail_at=2)])
-    rgrl.run(KEY, toy, callbacks=[rgrl.Progress(console)])
+        rgrl.run(KEY, toy, callbacks=[Progress(console), Recorder([], fail_at=2)])
+    rgrl.run(KEY, toy, callbacks=[Progress(console)])
