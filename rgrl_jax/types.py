@@ -89,7 +89,7 @@ class Episode(struct.PyTreeNode):
 
     @property
     def episode_return(self) -> Array:
-        """Summed reward ``[N]``, as the environment pays it."""
+        """Sums the rewards ``[N]``, as the environment pays them."""
         return self.reward.sum(axis=0)
 
 
