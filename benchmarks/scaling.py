@@ -1,4 +1,4 @@
-"""How the cost of a planned step and of an update grows with everything that can be made larger.
+"""Growth of the cost of a planned step and of an update with everything that can be made larger.
 
     python -m benchmarks.scaling               # resumes where it was stopped
     python -m benchmarks.scaling --levers width history
@@ -23,20 +23,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 import rgrl_jax as rgrl
 from benchmarks import report, timing
-from benchmarks.throughput import ENV, filled
-from rgrl_jax import sharing
-from rgrl_jax.algos import rgrl as algo
-from rgrl_jax.experiment.programs import over_devices
+from benchmarks.throughput import ENV, fill_replay, make_step, make_update
+from rgrl_jax import spmd
+from rgrl_jax.experiment.compile import put_on_devices
 
 RESULTS = Path(__file__).parent / "results" / "scaling"
 BASE: dict[str, Any] = {
-    "max_steps": 1, "warmup_episodes": 0, "width": 64, "layers": 2, "horizon": 16, "plan_iterations": 16, "unroll": 1,
-    "plan_unroll": 1,
-    "learn_iterations": 8,
+    "max_steps": 1, "explore.warmup_episodes": 0, "model.width": 64, "model.layers": 2, "model.unroll": 1,
+    "planner.horizon": 16, "planner.iterations": 16, "planner.unroll": 1, "learner.updates_per_episode": 8,
 }  # fmt: skip
 
 
@@ -46,15 +43,17 @@ class Lever(NamedTuple):
     Attributes:
       values: smallest first.
       limit: the exponent that it should not exceed.
-      changes: what a value changes in the config.
+      fields: fields of the config that take the value.
       rows: environments in lockstep for a value.
       seeds: ensembles side by side for a value.
       learns: time an update instead of a planned step.
-      spread: what as many devices as the value take parts of, as `over_devices` has it; empty for one device.
+      changes: further changes of the config, by value.
+      spread: axis that as many devices as the value share, see `put_on_devices`; empty for one device.
     """
 
     values: tuple[int, ...]
     limit: float = 1.0
+    fields: tuple[str, ...] = ()
     changes: Callable[[int], dict[str, Any]] = lambda value: {}
     rows: Callable[[int], int] = lambda value: 16
     seeds: Callable[[int], int] = lambda value: 1
@@ -63,63 +62,62 @@ class Lever(NamedTuple):
 
 
 LEVERS = {
-    "plan_iterations": Lever((8, 16, 32, 64), changes=lambda n: {"plan_iterations": n}),
-    "horizon": Lever((8, 16, 32, 64), changes=lambda n: {"horizon": n}),
-    "ensemble_size": Lever((2, 4, 8, 16), 0.5, changes=lambda n: {"ensemble_size": n}),  # one member is drawn
-    "width": Lever((32, 64, 128, 256), 2.0, changes=lambda n: {"width": n}),
+    "iterations": Lever((8, 16, 32, 64), fields=("planner.iterations",)),
+    "horizon": Lever((8, 16, 32, 64), fields=("planner.horizon",)),
+    "ensemble_size": Lever((2, 4, 8, 16), 0.5, fields=("model.ensemble_size",)),  # one member is drawn
+    "width": Lever((32, 64, 128, 256), 2.0, fields=("model.width",)),
     "rows": Lever((16, 64, 256, 1024), rows=lambda n: n),
     "seeds": Lever((1, 2, 4, 8), seeds=lambda n: n),
-    "history": Lever((8, 16, 32, 64), changes=lambda n: {"history_length": n}),
-    "horizon and history": Lever((8, 16, 32, 64), changes=lambda n: {"horizon": n, "history_length": n}),
-    "plan_unroll": Lever((1, 4, 16), 0.1, changes=lambda n: {"plan_unroll": n}, rows=lambda n: 64),
-    "unroll, learning": Lever((1, 4, 16), 0.1, learns=True, changes=lambda n: {"unroll": n}),
-    "unroll, learning, wide": Lever((1, 4, 16), 0.1, learns=True, changes=lambda n: {"unroll": n, "width": 512}),
-    "replay, planning": Lever((1_000, 4_000, 16_000, 64_000), 0.1, changes=lambda n: {"replay_capacity": n}),
-    "replay, learning": Lever((1_000, 4_000, 16_000, 64_000), learns=True, changes=lambda n: {"replay_capacity": n}),
-    "ensemble_size, learning": Lever((2, 4, 8, 16), learns=True, changes=lambda n: {"ensemble_size": n}),
-    "batch, learning": Lever((16, 64, 256, 1024), learns=True, changes=lambda n: {"learn_batch": n}),
-    "devices, rows": Lever((1, 2, 4, 8), 0.2, rows=lambda n: 64 * n, spread=sharing.AXIS),
+    "history": Lever((8, 16, 32, 64), fields=("model.history_length",)),
+    "horizon and history": Lever((8, 16, 32, 64), fields=("planner.horizon", "model.history_length")),
+    "unroll": Lever((1, 4, 16), 0.1, fields=("planner.unroll",), rows=lambda n: 64),
+    "unroll, learning": Lever((1, 4, 16), 0.1, fields=("model.unroll",), learns=True),
+    "unroll, learning, wide": Lever(
+        (1, 4, 16), 0.1, fields=("model.unroll",), learns=True, changes=lambda n: {"model.width": 512}
+    ),
+    "replay, planning": Lever((1_000, 4_000, 16_000, 64_000), 0.1, fields=("replay.capacity",)),
+    "replay, learning": Lever((1_000, 4_000, 16_000, 64_000), fields=("replay.capacity",), learns=True),
+    "ensemble_size, learning": Lever((2, 4, 8, 16), fields=("model.ensemble_size",), learns=True),
+    "batch, learning": Lever((16, 64, 256, 1024), fields=("learner.batch_size",), learns=True),
+    "devices, rows": Lever((1, 2, 4, 8), 0.2, rows=lambda n: 64 * n, spread=spmd.AXIS),
     "devices, seeds": Lever((1, 2, 4, 8), 0.2, seeds=lambda n: 4 * n, spread="seeds"),
     "devices, batch, learning": Lever(
-        (1, 2, 4, 8), 0.2, learns=True, changes=lambda n: {"learn_batch": 64 * n}, spread=sharing.AXIS
+        (1, 2, 4, 8), 0.2, changes=lambda n: {"learner.batch_size": 64 * n}, learns=True, spread=spmd.AXIS
     ),
 }
 
 
+def make_config(lever: Lever, value: int, changes: dict[str, Any]) -> rgrl.RGRLConfig:
+    """Returns the config of a lever's value; ``changes`` come before the lever's own."""
+    own = dict.fromkeys(lever.fields, value) | lever.changes(value)
+    return timing.make_config(ENV, BASE | changes | own | ({"max_steps": 60} if lever.learns else {}))
+
+
 def measure(lever: Lever, value: int, changes: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Seconds of a planned step of all rows and seeds, or of an update, and of compiling."""
-    config = rgrl.RGRLConfig(env_id=ENV, **(BASE | changes | lever.changes(value)))
-    config.validate()
+    """Measures seconds of a planned step of all rows and seeds, or of an update, and of compiling."""
+    config = make_config(lever, value, changes)
     keys = jax.random.split(jax.random.key(0), lever.seeds(value))
-
-    def plan_step(key: jax.Array, params: Any) -> jax.Array:
-        policy = algo.make_policy(params, config, jnp.float32(0.1), jnp.float32(0.0))
-        return rgrl.rollout(key, config.spec, policy, num_envs=lever.rows(value)).episode_return
-
-    def update(key: jax.Array, state: Any) -> Any:
-        return algo.learn(key, state.params, state.opt_state, state.replay, config)[0]
-
-    states = jax.jit(jax.vmap(lambda key: algo.init(key, config)))(keys)
+    given = jax.jit(jax.vmap(lambda key: rgrl.init(key, config)))(keys)
     if lever.learns:
-        config = config.replace(max_steps=60)
-        states = jax.jit(jax.vmap(lambda s: s.replace(replay=filled(config, s, 8))))(states)
-    run, given = (update, states) if lever.learns else (plan_step, states.params)
-    keys, given = over_devices((keys, given), value if lever.spread else 1, lever.spread)
+        run, given = make_update(config), jax.jit(jax.vmap(lambda state: fill_replay(config, state, 8)))(given)
+    else:
+        run, given = make_step(config, lever.rows(value)), given.params
+    keys, given = put_on_devices((keys, given), value if lever.spread else 1, lever.spread)
     program = timing.build(jax.vmap(run), keys, given)
     found = timing.median_seconds(lambda: program.call(keys, given), seconds=seconds)
-    found /= config.learn_iterations if lever.learns else 1
+    found /= config.learner.updates_per_episode if lever.learns else 1
     return {"seconds": f"{found:.4g}", "compile_seconds": round(program.compile_seconds, 2)}
 
 
 def usable_values(lever: Lever) -> tuple[int, ...]:
-    """Those for which there are devices; none where one alone would be compared with itself."""
+    """Returns the values for which there are devices; none where one alone would be compared with itself."""
     if not lever.spread:
         return lever.values
     return tuple(v for v in lever.values if 1 < jax.device_count() >= v)
 
 
 def exponent(values: list[int], seconds: list[float]) -> float:
-    """Slope of the logarithms over the last three points, by least squares; NaN of fewer than two."""
+    """Fits the slope of the logarithms over the last three points, by least squares; NaN of fewer than two."""
     points = [(math.log(v), math.log(s)) for v, s in sorted(zip(values, seconds, strict=True))][-3:]
     if len(points) < 2:
         return math.nan
@@ -128,9 +126,9 @@ def exponent(values: list[int], seconds: list[float]) -> float:
 
 
 def write_report(out: Path) -> None:
-    """A row for each lever and device: the times, and how they grow."""
+    """Writes a row for each lever and device: the times and their exponent."""
     rows = timing.read_table(out / "scaling.csv")
-    lines = ["# How cost grows", "", "Made by `python -m benchmarks.scaling`.", ""]
+    lines = ["# Growth of cost", "", "Made by `python -m benchmarks.scaling`.", ""]
     for device, machine, version in dict.fromkeys((r["device"], r["machine"], r["jax"]) for r in rows):
         lines += [f"## {device}", "", f"{machine}; jax {version}", ""]
         lines += ["| lever | values | milliseconds | exponent | at most |", "| --- | --- | --- | --- | --- |"]

@@ -2,20 +2,23 @@
 
     python -m benchmarks.throughput            # all sizes that fit the device; resumes where it was stopped
     python -m benchmarks.throughput --quick    # the small ones, in two minutes
-    python -m benchmarks.throughput --devices 2 --rows 64    # which two devices share, see `rgrl_jax.sharing`
+    python -m benchmarks.throughput --devices 2 --rows 64    # which two devices share, see `rgrl_jax.spmd`
     XLA_FLAGS=--xla_force_host_platform_device_count=2 python -m benchmarks.throughput --devices 2    # of one CPU
 
 Plays one step of CartPole in every row, all rows planning with the same ensemble, and makes updates of an ensemble
 from windows of random episodes. Operations are counted by a formula (``xla_ratio``: XLA's own count of one iteration
 without loops, by the formula's), and compared with one large matrix product that is timed in the same run. How much
-time goes to anything but products is read off a profile of one call. Compiling is timed apart. Writes
-``planning.csv``, ``learning.csv``, ``roofline.png`` and ``README.md`` to ``benchmarks/results/throughput``.
+time goes to anything but products is read off a profile of one call. Compiling is timed apart. With ``--planners xla
+kernel`` the same plans are also made by `rgrl_jax.contrib.planning_kernel`, where it can. Writes ``planning.csv``,
+``learning.csv``, ``roofline.png`` and ``README.md`` to ``benchmarks/results/throughput``.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +27,26 @@ import jax.numpy as jnp
 
 import rgrl_jax as rgrl
 from benchmarks import report, timing
-from rgrl_jax import sharing
-from rgrl_jax.algos import rgrl as algo
-from rgrl_jax.algos.rgrl.acting import uses_kernel
-from rgrl_jax.algos.rgrl.learning import remember
-from rgrl_jax.experiment.programs import over_devices, spare_memory
+from rgrl_jax import spmd
+from rgrl_jax.algos.rgrl.act import blank_info, make_policy
+from rgrl_jax.algos.rgrl.build import build, build_for_planning
+from rgrl_jax.algos.rgrl.learn import store_episode, train_members
+from rgrl_jax.contrib.planning_kernel import descend_rows, refusal
+from rgrl_jax.experiment.compile import put_on_devices, spare_memory
+from rgrl_jax.models import History
+from rgrl_jax.rollout import Actor, rollout
 
 RESULTS = Path(__file__).parent / "results" / "throughput"
 ENV = "CartPole-v1"
-BINS = {"state_encoding": "thermometer", "reward_encoding": "thermometer", "state_bins": 100, "done_size": 100}
+BINS = {
+    "reference.state_encoding": "thermometer", "reference.reward_encoding": "thermometer", "reference.done_size": 100,
+}  # fmt: skip
 SIZES: dict[str, dict[str, Any]] = {
-    "small": {"width": 128, "heads": 4, "layers": 2, **BINS},
-    "small-raw": {"width": 128, "heads": 4, "layers": 2},
-    "paper": {"width": 750, "heads": 10, "layers": 3, "unroll": 1, **BINS},
+    "small": {"model.width": 128, "model.heads": 4, "model.layers": 2, **BINS},
+    "small-raw": {"model.width": 128, "model.heads": 4, "model.layers": 2},
+    "paper": {"model.width": 750, "model.heads": 10, "model.layers": 3, "model.unroll": 1, **BINS},
 }
-MODELS = ("gru", "rnn", "lstm", "td")
+MODELS = ("gru", "rnn", "lstm", "transformer")
 ROWS = (1, 64, 1024, 8192)
 ACCELERATED, PLAIN = ("tf32", "bf16", "float32"), ("float32",)
 PLANNING = (
@@ -52,71 +60,85 @@ LEARNING = (
 
 
 def make_config(model: str, size: str, **changes: Any) -> rgrl.RGRLConfig:
-    """One environment step per episode, planned by the paper's optimiser for 15 steps in 50 iterations."""
-    fixed = {"feed_forward": "linear", "plan_optimizer": "sgd", "max_steps": 1, "warmup_episodes": 0}
-    settings = fixed | {"model": model, "horizon": 15, "plan_iterations": 50, "residual": False} | SIZES[size]
-    config = rgrl.RGRLConfig(env_id=ENV, **(settings | changes))
-    config.validate()
-    return config
+    """Returns a config of one environment step per episode, planned by the paper's optimizer in 50 iterations."""
+    settings = {
+        "max_steps": 1, "explore.warmup_episodes": 0, "model.kind": model, "planner.optimizer": "sgd",
+        "planner.horizon": 15, "planner.iterations": 50,
+        "reference.linear_feed_forward": True, "reference.residual": False,
+    }  # fmt: skip
+    return timing.make_config(ENV, settings | SIZES[size] | changes)
 
 
 def model_flops(config: rgrl.RGRLConfig) -> int:
-    """Operations of a plan's model steps in one row, forward alone; 2 per weight that a matrix product uses.
+    """Counts operations of a plan's model steps in one row, forward alone; 2 per weight of a matrix product.
 
-    Per step ``c L d^2 + 4 S d + 2 A d + 2 R d`` with c = 4, 12, 16 for the recurrent cells and 10 for the decoder,
-    whose attention adds ``4 L t d`` at position t.
+    Per step ``c L d^2 + 4 S d + 2 A d + 2 R d`` with c = 4, 12, 16 for the recurrent cells and 10 for the
+    transformer, whose attention adds ``4 L t d`` at position t.
     """
-    d, layers, steps, codec = config.width, config.layers, config.horizon, algo.parts(config).codec
-    core = {"rnn": 4, "gru": 12, "lstm": 16, "td": 10}[config.model] * layers * d**2
+    kind, d, layers = config.model.kind, config.model.width, config.model.layers
+    steps, codec = config.planner.horizon, build(config).codec
+    core = {"rnn": 4, "gru": 12, "lstm": 16, "transformer": 10}[kind] * layers * d**2
     ends = 2 * d * (2 * codec.state_size + codec.action_size + codec.reward_size)
-    attention = 4 * layers * d * steps * (steps + 1) // 2 if config.model == "td" else 0
+    attention = 4 * layers * d * steps * (steps + 1) // 2 if kind == "transformer" else 0
     return steps * (core + ends) + attention
 
 
 def plan_flops(config: rgrl.RGRLConfig) -> int:
-    """Of planning one environment step: forward and back to the actions, which costs as much, in every iteration."""
-    return 2 * config.plan_iterations * model_flops(config)
+    """Counts operations of planning one environment step: in every iteration forward and back to the actions."""
+    return 2 * config.planner.iterations * model_flops(config)
 
 
 def update_flops(config: rgrl.RGRLConfig) -> int:
-    """Of one update of all members: forward, back to the weights and back to the inputs."""
-    return 3 * config.ensemble_size * config.learn_batch * model_flops(config)
+    """Counts operations of one update of all members: forward, back to the weights and back to the inputs."""
+    return 3 * config.model.ensemble_size * config.learner.batch_size * model_flops(config)
 
 
-def draw_ensemble(config: rgrl.RGRLConfig) -> Any:
-    """A state with weights as they are drawn."""
-    return algo.init(jax.random.key(0), config)
-
-
-def play(config: rgrl.RGRLConfig, rows: int) -> Any:
-    """``(key, params) -> returns``: one planned step in every row."""
+def make_step(config: rgrl.RGRLConfig, rows: int) -> Callable[[jax.Array, Any], jax.Array]:
+    """Makes ``(key, params) -> returns [N]`` of one planned step in every row."""
 
     def run(key: jax.Array, params: Any) -> jax.Array:
-        policy = algo.make_policy(params, config, jnp.float32(0.1), jnp.float32(0.0))
-        return rgrl.rollout(key, config.spec, policy, num_envs=rows).episode_return
+        policy = make_policy(params, config, build_for_planning(config), jnp.float32(0.1), jnp.float32(0.0))
+        return rollout(config.spec, Actor(key, policy, rows, info=blank_info(rows)))[0].episode_return
+
+    return run
+
+
+def make_kernel_step(config: rgrl.RGRLConfig, rows: int) -> Callable[[jax.Array, Any], jax.Array]:
+    """Makes ``(key, params) -> plans [N, T, A]`` by the planning kernel, from the same number of rows."""
+    _, codec, model = build(config)
+    planner, module = config.planner, model.module
+
+    def run(key: jax.Array, params: Any) -> jax.Array:
+        nothing = History(jnp.zeros((0, codec.state_size)), jnp.zeros((0, codec.action_size)))
+        memory = jax.vmap(model.encode_history, in_axes=(0, None))(params, nothing)
+        memory = jax.tree.map(lambda x: jnp.broadcast_to(x, (rows, *x.shape)), memory)
+        start = 0.1 * jax.random.normal(key, (rows, planner.horizon, codec.action_size))
+        settings = {"iterations": planner.iterations, "learning_rate": planner.lr, "optimizer": planner.optimizer}
+        interpret, present = jax.default_backend() != "gpu", jnp.zeros((rows, codec.state_size))
+        return descend_rows(key, params, module, memory, present, start, interpret=interpret, **settings)[0]
 
     return run
 
 
 @functools.cache
 def xla_ratio(config: rgrl.RGRLConfig, rows: int = 8) -> float:
-    """XLA's count of one iteration, its steps written out, by the formula's."""
-    config = config.replace(plan_iterations=1, plan_unroll=config.horizon, plan_kernel="off")
-    program = timing.build(play(config, rows), jax.random.key(0), draw_ensemble(config).params)
+    """Returns XLA's count of one iteration, its steps written out, divided by the formula's."""
+    config = config.replace_at("planner.iterations", 1).replace_at("planner.unroll", config.planner.horizon)
+    key = jax.random.key(0)
+    program = timing.build(make_step(config, rows), key, rgrl.init(key, config).params)
     return program.flops / (rows * plan_flops(config))
 
 
-def measure_planning(
-    config: rgrl.RGRLConfig, rows: int, precision: str, peak: float, seconds: float, devices: int = 1
-) -> dict[str, Any]:
-    """Columns of `PLANNING` that are measured."""
-    key, params = over_devices((jax.random.key(0), draw_ensemble(config).params), devices, sharing.AXIS)
-    program = timing.build(play(config, rows), key, params, precision=precision)
+def measure_planning(config: rgrl.RGRLConfig, case: dict[str, Any], peak: float, seconds: float) -> dict[str, Any]:
+    """Measures the other columns of `PLANNING` of a case; none if it does not fit the memory."""
+    rows, key = case["rows"], jax.random.key(0)
+    key, params = put_on_devices((key, rgrl.init(key, config).params), case["devices"], spmd.AXIS)
+    make = make_kernel_step if case["planner"] == "kernel" else make_step
+    program = timing.build(make(config, rows), key, params, precision=case["precision"])
     if program.peak_bytes > spare_memory():
         return {}
     rate = rows / timing.median_seconds(lambda: program.call(key, params), seconds=seconds)
     return {
-        "planner": "kernel" if uses_kernel(config, algo.parts(config)) else "xla",
         "env_steps_per_second": f"{rate:.4g}",
         "flops_per_env_step": plan_flops(config),
         "share_of_matmul_peak": f"{rate * plan_flops(config) / peak:.3g}",
@@ -127,36 +149,38 @@ def measure_planning(
     }
 
 
-def filled(config: rgrl.RGRLConfig, state: Any, episodes: int) -> Any:
-    """The state's replay with random episodes in it."""
+def fill_replay(config: rgrl.RGRLConfig, state: Any, episodes: int) -> Any:
+    """Returns the state with random episodes in its replay."""
 
-    def policy(key: jax.Array, view: Any) -> Any:
-        del view
-        return jax.random.randint(key, (1, episodes), 0, config.spec.action.n), {}, ()
+    def policy(key: jax.Array, timestep: Any) -> Any:
+        del timestep
+        return jax.random.randint(key, (1, episodes), 0, config.spec.action.n), (), {}
 
-    episode = rgrl.rollout(jax.random.key(1), config.spec, policy, num_envs=episodes, info={})
-    return remember(state.replay, episode, config)
+    episode, _ = rollout(config.spec, Actor(jax.random.key(1), policy, episodes, info={}))
+    return state.replace(replay=store_episode(state.replay, episode, build(config).codec, config))
 
 
-def measure_learning(
-    config: rgrl.RGRLConfig, precision: str, peak: float, seconds: float, devices: int = 1
-) -> dict[str, Any]:
-    """Columns of `LEARNING` that are measured."""
-    config = config.replace(max_steps=60, learn_iterations=4)
-    state = draw_ensemble(config)
-    replay = jax.jit(lambda state: filled(config, state, 64))(state)
+def make_update(config: rgrl.RGRLConfig) -> Callable[[jax.Array, Any], Any]:
+    """Makes ``(key, state) -> members`` of ``learner.updates_per_episode`` updates."""
 
-    def run(key: jax.Array, state: Any, replay: Any) -> Any:
-        return algo.learn(key, state.params, state.opt_state, replay, config)[0]
+    def run(key: jax.Array, state: Any) -> Any:
+        return train_members(key, (state.params, state.opt_state), state.replay, config, build(config))[0]
 
-    arguments = over_devices((jax.random.key(0), state, replay), devices, sharing.AXIS)
-    program = timing.build(run, *arguments, precision=precision)
+    return run
+
+
+def measure_learning(config: rgrl.RGRLConfig, case: dict[str, Any], peak: float, seconds: float) -> dict[str, Any]:
+    """Measures the other columns of `LEARNING` of a case; none if it does not fit the memory."""
+    config = config.replace(max_steps=60).replace_at("learner.updates_per_episode", 4)
+    key = jax.random.key(0)
+    state = jax.jit(lambda key: fill_replay(config, rgrl.init(key, config), 64))(key)
+    arguments = put_on_devices((key, state), case["devices"], spmd.AXIS)
+    program = timing.build(make_update(config), *arguments, precision=case["precision"])
     if program.peak_bytes > spare_memory():
         return {}
-    seconds = timing.median_seconds(lambda: program.call(*arguments), seconds=seconds)
-    rate = config.learn_iterations / seconds
+    rate = 4 / timing.median_seconds(lambda: program.call(*arguments), seconds=seconds)
     return {
-        "batch": config.learn_batch,
+        "batch": config.learner.batch_size,
         "updates_per_second": f"{rate:.4g}",
         "flops_per_update": update_flops(config),
         "share_of_matmul_peak": f"{rate * update_flops(config) / peak:.3g}",
@@ -172,34 +196,40 @@ def run_cases(arguments: argparse.Namespace, out: Path) -> None:
     for precision in arguments.precisions:
         peak = timing.matmul_peak(precision, arguments.matrix, arguments.seconds, arguments.devices)
         best = {"matmul_peak": f"{peak:.4g}", "bandwidth": f"{bandwidth:.4g}"}
-        for size in arguments.sizes:
-            for model in arguments.models:
-                config = make_config(model, size, plan_kernel=arguments.kernel)
-                about = {"model": model, "size": size, "precision": precision, "devices": arguments.devices}
-                measured = precision, peak, arguments.seconds, arguments.devices
-                for rows in arguments.rows:
-                    case = about | {"rows": rows, "kernel": arguments.kernel}
-                    if plan_flops(config) * rows / (0.3 * peak) > arguments.patience:
-                        print("left out, too slow:", case, flush=True)
-                    elif not timing.is_known(timing.read_table(out / "planning.csv"), case):
-                        found = measure_planning(config, rows, *measured)
-                        write_row(out / "planning.csv", case, found, best)
-                if 4 * update_flops(config) / (0.3 * peak) > arguments.patience:
-                    print("left out, too slow: learning,", about, flush=True)
-                elif not timing.is_known(timing.read_table(out / "learning.csv"), about):
-                    found = measure_learning(config, *measured)
-                    write_row(out / "learning.csv", about, found, best)
+        for size, model in itertools.product(arguments.sizes, arguments.models):
+            config = make_config(model, size)
+            about = {"model": model, "size": size, "precision": precision, "devices": arguments.devices}
+            for rows, planner in itertools.product(arguments.rows, arguments.planners):
+                case, slow = about | {"rows": rows, "planner": planner}, plan_flops(config) * rows
+                if planner == "kernel" and (reason := refusal(build(config).model.module)):
+                    print("left out, the kernel", reason, case, flush=True)
+                else:
+                    run_case(out / "planning.csv", config, case, slow, measure_planning, best, arguments)
+            run_case(out / "learning.csv", config, about, 4 * update_flops(config), measure_learning, best, arguments)
 
 
-def write_row(path: Path, case: dict[str, Any], found: dict[str, Any], best: dict[str, Any]) -> None:
-    """Adds what was found of a case to a table."""
-    if found:
-        report.append_rows(path, [timing.where() | case | found | best])
-    print(case, found or "left out, too large", flush=True)
+def run_case(
+    path: Path,
+    config: rgrl.RGRLConfig,
+    case: dict[str, Any],
+    flops: float,
+    measure: Callable[..., dict[str, Any]],
+    best: dict[str, str],
+    arguments: argparse.Namespace,
+) -> None:
+    """Adds a row to a table, unless it is there or takes too long or too much memory."""
+    peak = float(best["matmul_peak"])
+    if flops / (0.3 * peak) > arguments.patience:
+        print("left out, too slow:", case, flush=True)
+    elif not timing.is_known(timing.read_table(path), case):
+        found = measure(config, case, peak, arguments.seconds)
+        if found:
+            report.append_rows(path, [timing.where() | case | found | best])
+        print(case, found or "left out, too large", flush=True)
 
 
 def write_report(out: Path) -> None:
-    """Both tables in words, and the plot."""
+    """Writes both tables in Markdown, and the plot."""
     planning, learning = (timing.read_table(out / f"{name}.csv") for name in ("planning", "learning"))
     lines = ["# Throughput", "", "Made by `python -m benchmarks.throughput`.", ""]
     devices = {row["device"] for row in planning}
@@ -216,7 +246,7 @@ def write_report(out: Path) -> None:
 
 
 def plot_roofline(rows: list[dict[str, str]], path: Path) -> None:
-    """Attained operations per second over rows; dotted, one large product, or reading each weight at each step."""
+    """Plots operations per second over rows; dotted, one large product, or reading each weight at each step."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -263,7 +293,7 @@ def main(words: list[str] | None = None) -> None:
     precisions = ACCELERATED if accelerated else PLAIN
     parser.add_argument("--precisions", nargs="+", choices=ACCELERATED, default=precisions)
     parser.add_argument("--devices", type=int, default=1, help="that share rows and batch")
-    parser.add_argument("--kernel", choices=("auto", "off"), default="auto", help="plan_kernel of the config")
+    parser.add_argument("--planners", nargs="+", choices=("xla", "kernel"), default=("xla",))
     parser.add_argument("--seconds", type=float, default=2.0, help="of repeating each measurement")
     parser.add_argument(
         "--patience", type=float, default=30.0, help="seconds of one call, above which it is left out"

@@ -1,4 +1,4 @@
-"""Seconds, operations and bytes of compiled programs, what a device could do at best, and tables that resume."""
+"""Seconds, operations and bytes of compiled programs, the peaks of a device, and tables that resume."""
 
 from __future__ import annotations
 
@@ -17,20 +17,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import rgrl_jax as rgrl
 from benchmarks.machine import describe_machine
-from rgrl_jax import sharing
-from rgrl_jax.experiment.programs import over_devices
-from rgrl_jax.models.precision import matmul_precision
+from rgrl_jax import spmd
+from rgrl_jax.experiment.compile import put_on_devices
+
+PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bf16": "BF16_BF16_F32"}
+"""Names of jax for the rounding of factors in products of float32 matrices; sums are in float32 in all of them."""
+
+
+def make_config(env_id: str, changes: dict[str, Any]) -> rgrl.RGRLConfig:
+    """Returns the default config with fields changed, those of groups by dotted names."""
+    config = rgrl.RGRLConfig(env_id=env_id)
+    for path, value in changes.items():
+        config = config.replace_at(path, value)
+    config.validate()
+    return config
 
 
 class Program(NamedTuple):
     """A compiled program.
 
     Attributes:
-      call: runs it; XLA's compiled program.
-      compile_seconds: tracing included.
+      call: the compiled program.
+      compile_seconds: seconds of tracing and compiling.
       flops: operations by XLA's own count, which takes the body of a loop once.
-      peak_bytes: arguments, results and what lies between.
+      peak_bytes: bytes of arguments, results and intermediate results.
     """
 
     call: Callable[..., Any]
@@ -46,7 +58,7 @@ def build(function: Callable[..., Any], *arguments: Any, precision: str = "float
         place = {"mesh": sharding.mesh, "in_specs": sharding.spec, "out_specs": sharding.spec}
         function = jax.shard_map(function, **place, check_vma=False)
     start = time.perf_counter()
-    with matmul_precision(precision):
+    with jax.default_matmul_precision(PRECISIONS[precision]):
         compiled = jax.jit(function).lower(*arguments).compile()
     seconds = time.perf_counter() - start
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
@@ -55,7 +67,7 @@ def build(function: Callable[..., Any], *arguments: Any, precision: str = "float
 
 
 def median_seconds(call: Callable[[], Any], *, seconds: float, least: int = 3) -> float:
-    """Median time of a call, repeated at least so often and for at most so long; the first does not count."""
+    """Returns the median time of a call, repeated for ``seconds`` and ``least`` times; the first does not count."""
     jax.block_until_ready(call())
     samples: list[float] = []
     began = time.perf_counter()
@@ -69,9 +81,9 @@ def median_seconds(call: Callable[[], Any], *, seconds: float, least: int = 3) -
 
 
 def time_outside_products(program: Program, *arguments: Any) -> float:
-    """Share of a call's time that its operations other than matrix products take, by a profile of one call.
+    """Returns the share of time that operations other than matrix products take, by a profile of one call.
 
-    What surrounds operations (loops, calls) is not counted, nor what passes between them.
+    Loops and calls around operations are not counted, nor is the time between operations.
     """
     jax.block_until_ready(program.call(*arguments))
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +102,7 @@ def time_outside_products(program: Program, *arguments: Any) -> float:
 
 
 def _products(hlo: str) -> set[str]:
-    """Names of the instructions of a compiled program that are matrix products, or fusions with one inside."""
+    """Finds the instructions of a compiled program that are matrix products, or fusions with one inside."""
     blocks = {match[1]: match[0] for match in re.finditer(r"^(?:ENTRY )?%(\S+) \(.*?^}", hlo, re.M | re.S)}
     product = re.compile(r'\bdot\(|custom_call_target="\S*(?:gemm|matmul)')
     inside = {name for name, text in blocks.items() if product.search(text)}
@@ -104,7 +116,7 @@ def _products(hlo: str) -> set[str]:
 
 
 def matmul_peak(precision: str, size: int, seconds: float, devices: int = 1) -> float:
-    """Operations per second of one large product of square matrices: the best that a program of products can do.
+    """Measures operations per second of one large product of square matrices: the peak of a program of products.
 
     Of several devices each makes one, or the first alone, whichever is faster: those of one CPU share its cores.
     """
@@ -112,7 +124,7 @@ def matmul_peak(precision: str, size: int, seconds: float, devices: int = 1) -> 
     x = jax.random.normal(jax.random.key(0), (size, size), dtype)
 
     def rate(products: int) -> float:
-        given = over_devices(x, products, sharing.AXIS)
+        given = put_on_devices(x, products, spmd.AXIS)
         program = build(lambda a: a @ a, given, precision=precision)
         return products * 2.0 * size**3 / median_seconds(lambda: program.call(given), seconds=seconds)
 
@@ -120,20 +132,20 @@ def matmul_peak(precision: str, size: int, seconds: float, devices: int = 1) -> 
 
 
 def memory_bandwidth(count: int, seconds: float) -> float:
-    """Bytes per second of reading and writing a long vector."""
+    """Measures bytes per second of reading and writing a long vector."""
     x = jnp.ones(count, jnp.float32)
     program = build(lambda a: a + 1.0, x)
     return 8.0 * count / median_seconds(lambda: program.call(x), seconds=seconds)
 
 
 def where() -> dict[str, str]:
-    """The columns that say what a row was measured on, and when."""
+    """Returns the columns that say where and when a row was measured."""
     kind = jax.devices()[0].device_kind
     return {"date": str(datetime.date.today()), "device": kind, "machine": describe_machine(), "jax": jax.__version__}
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV as words; none if it does not exist."""
+    """Reads the rows of a CSV as strings; none if it does not exist."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -141,6 +153,6 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def is_known(table: Sequence[dict[str, str]], case: dict[str, Any]) -> bool:
-    """Whether a case has been measured on this device."""
+    """Returns whether a case has been measured on this device."""
     wanted = {name: str(value) for name, value in (case | {"device": where()["device"]}).items()}
     return any(all(row[name] == value for name, value in wanted.items()) for row in table)
