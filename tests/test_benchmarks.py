@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 import rgrl_jax as rgrl
-from benchmarks import figure2, learning, neuron_ddpg, policy_generators, report, settings, unit_teams
+from benchmarks import figure2, learning, neuron_ddpg, report, settings, unit_teams
 
 
 @pytest.fixture(scope="module")
@@ -266,57 +266,3 @@ def test_neurons_are_measured_once(tmp_path, monkeypatch):
     pictures = {path.name for path in tmp_path.glob("*.png")}
     assert pictures == {"Pendulum-v1.png", "similarity-Pendulum-v1.png", "phases.png"}
     assert all(f"]({name})" in text for name in pictures)
-
-
-def test_generators_of_policies_are_measured_once(tmp_path, monkeypatch):
-    """A cell that is interrupted goes on where it was, and its rows count once."""
-    changes = {"POINTS": 4, "EPISODES": 2, "COMMANDS": 3, "STEPS": {"Pendulum-v1": 60}}
-    small = {"hidden": (4,), "tile": 2, "embedding": 2, "generator_hidden": (4,), "max_steps": 15, "episodes": 2}
-    changes["METHODS"] = {"udrlpg": {"algo": "udrlpg", "warmup_episodes": 1, "kept_buckets": 4} | small}
-    for name, value in changes.items():
-        monkeypatch.setattr(policy_generators, name, value)
-
-    def measure(command):
-        arguments = ["--envs", "Pendulum-v1", "--seeds", "3", "--out", str(tmp_path)]
-        monkeypatch.setattr("sys.argv", ["policy_generators", command, *arguments])
-        policy_generators.main()
-
-    class Interrupted(rgrl.Checkpoint):
-        def after_chunk(self, run):
-            if run.episode == 3:
-                raise KeyboardInterrupt
-            super().after_chunk(run)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(rgrl, "Checkpoint", Interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            measure("learn")
-    for command in ("learn", "learn", "report"):
-        measure(command)
-    rows = policy_generators.read(tmp_path / "returns.csv")
-    assert len(report.read_rows(tmp_path / "returns.csv")) == len(rows) + 3
-    assert [(row["seed"], row["env_steps"]) for row in rows] == [(s, 15 * n) for n in (1, 2, 3, 4) for s in (0, 1, 2)]
-    identity = policy_generators.read(tmp_path / "identity.csv")
-    assert tuple(identity[0]) == policy_generators.COLUMNS
-    assert [row["command"] for row in identity[:3]] == [-2000.0, -1000.0, 0.0] and len(identity) == 9
-    last = np.mean([row["eval_return"] for row in rows[-3:]])
-    assert f"| {last:.1f} (" in (tmp_path / "README.md").read_text()
-    assert (tmp_path / "identity-Pendulum-v1.png").stat().st_size > 5_000
-    assert not list((tmp_path / "unfinished").iterdir())
-
-
-def test_generators_that_keep_failing_are_given_up(tmp_path, monkeypatch):
-    """Seeds whose episodes end early are played no more than so many, and are measured as they then are."""
-    small = {"hidden": (4,), "tile": 2, "embedding": 2, "generator_hidden": (4,), "max_steps": 30, "episodes": 2}
-    changes = {"POINTS": 1, "LONGEST": 2, "EPISODES": 2, "COMMANDS": 3, "STEPS": {"CartPole-v1": 90}}
-    changes["METHODS"] = {"udrlpg": {"algo": "udrlpg", "warmup_episodes": 6, "kept_buckets": 4} | small}
-    for name, value in changes.items():
-        monkeypatch.setattr(policy_generators, name, value)
-    arguments = ["learn", "--envs", "CartPole-v1", "--seeds", "8", "--out", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", ["policy_generators", *arguments])
-    policy_generators.main()
-    rows, identity = (policy_generators.read(tmp_path / f"{name}.csv") for name in ("returns", "identity"))
-    taken = {row["seed"]: row["env_steps"] for row in rows}
-    assert min(taken.values()) < 90 and len(rows) == 16  # after three episodes and after six, no more
-    assert {row["seed"] for row in identity} == set(range(8)) and len(identity) == 24
-    assert (tmp_path / "udrlpg-CartPole-v1.json").exists() and not list((tmp_path / "unfinished").iterdir())
