@@ -199,7 +199,7 @@ class Algorithm(NamedTuple, Generic[C, S]):
 
 
 Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""Settings by preset and environment, with dotted names; those of every environment are under ``"*"``."""
+"""Settings by preset and environment, nested by group or with dotted names; ``"*"`` has those of all environments."""
 
 
 class Registered(NamedTuple):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -249,6 +249,14 @@ def replace_at(config: Any, path: str, value: Any) -> Any:
     """Returns a config with another value of one field, given by its dotted name."""
     head, _, rest = path.partition(".")
     return dataclasses.replace(config, **{head: replace_at(getattr(config, head), rest, value) if rest else value})
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turns nested settings into one dict by dotted names; later entries of the same name win."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:

@@ -17,7 +17,8 @@ def preset(env_id: str, name: str = "tuned", *, algo: str = "rgrl", **overrides:
         instance, gets the base settings of the algorithm.
       name: ``"tuned"``, ``"paper"`` or another that `list_presets` knows.
       algo: a registered algorithm.
-      **overrides: fields to change, those of groups by dotted names: ``**{"planner.lr": 0.1}``.
+      **overrides: fields to change; those of groups by dotted names, ``**{"planner.lr": 0.1}``, or nested,
+        ``planner={"lr": 0.1}``.
 
     Returns:
       A validated config, of the type that the algorithm is registered with.
@@ -25,7 +26,7 @@ def preset(env_id: str, name: str = "tuned", *, algo: str = "rgrl", **overrides:
     Raises:
       ValueError: no such environment, algorithm, preset or field, or a value out of range.
     """
-    config = defaults(env_id, name, algo)
+    config, overrides = defaults(env_id, name, algo), fields.flatten(overrides)
     fields.check_names(type(config), overrides)
     for path, value in overrides.items():
         config = fields.replace_at(config, path, value)
@@ -45,7 +46,7 @@ def defaults(env_id: str, name: str = "tuned", algo: str = "rgrl") -> Config:
         having = f"those that have: {', '.join(own)}" if own else f"no environment has, with {algo}"
         raise ValueError(f"{env_id} has no {name!r} preset; {having}")
     config = entry.config_type(env_id=env_id)
-    for path, value in {**table.get("*", {}), **table.get(env_id, {})}.items():
+    for path, value in (fields.flatten(table.get("*", {})) | fields.flatten(table.get(env_id, {}))).items():
         config = fields.replace_at(config, path, value)
     return config
 
