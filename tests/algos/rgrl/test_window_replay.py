@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from rgrl_jax import replay
-from rgrl_jax.encoding import make_codec
-from rgrl_jax.types import Box, Discrete, Window
+from rgrl_jax.algos.rgrl import window_replay as replay
+from rgrl_jax.algos.rgrl.codec import make_codec
+from rgrl_jax.algos.rgrl.window_replay import Window, WindowShape
+from rgrl_jax.types import Box, Discrete
 
 LONGEST = 5  # steps of the longest episode in these tests
 PARTS = ("history states", "history actions", "present", "actions", "rewards", "states")
@@ -85,34 +86,32 @@ def _table(rows: list[list[float]]) -> np.ndarray:
     return np.array(rows, np.float64).reshape(-1, 2)
 
 
-RESOLUTION = 0.1
+DEDUPE = ["none", "window", "components"]
 CODEC = make_codec(Box(0.0, 100.0, ()), Discrete(2), (0.0, 10.0))
-ADD = jax.jit(replay.add)
+ADD = jax.jit(replay.add, static_argnames="padding")
+BALANCE = jax.jit(lambda state: replay.balance(state, CODEC))
+NOVELTY = jax.jit(lambda state, discount: replay.novelty(state, CODEC, discount))
 
 
 @functools.cache
-def _all_windows(history_length: int, horizon: int) -> Callable[[replay.ReplayState], Window]:
-    """The windows from every row, compiled once per shape."""
+def _all_windows(history_length: int, horizon: int, padding: int = 0) -> Callable[..., Window]:
+    """The windows from every row of a state, with novelty if it is given, compiled once per shape."""
 
-    def gather(state: replay.ReplayState) -> Window:
+    def gather(state: replay.ReplayState, novelty: jax.Array | None = None) -> Window:
         rows = jnp.arange(state.weight.shape[0])
-        cut = functools.partial(replay.window, codec=CODEC, history_length=history_length, horizon=horizon)
-        return jax.vmap(cut, in_axes=(None, 0))(state, rows)
+        shape = WindowShape(CODEC, history_length, horizon, padding)
+        return jax.vmap(lambda row: replay.window(state, row, shape, novelty))(rows)
 
     return jax.jit(gather)
 
 
 @functools.cache
-def _dropper(
-    history_length: int, horizon: int, dedupe: str
-) -> Callable[[replay.ReplayState, int], replay.ReplayState]:
+def _dropper(history_length: int, horizon: int) -> Callable[[replay.ReplayState, int], replay.ReplayState]:
     """``drop_duplicates``, compiled once per shape."""
-    lengths = {"history_length": history_length, "horizon": horizon}
-    resolution = RESOLUTION if dedupe == "similar" else None
 
-    def drop(state, length):
+    def drop(state: replay.ReplayState, length: int) -> replay.ReplayState:
         first = (state.cursor - length - 1) % state.weight.shape[0]
-        return replay.drop_duplicates(state, first, length, CODEC, resolution=resolution, **lengths)
+        return replay.drop_duplicates(state, first, length, WindowShape(CODEC, history_length, horizon))
 
     return jax.jit(drop)
 
@@ -192,12 +191,12 @@ def test_windows_equal_the_twin(capacity: int, history_length: int, horizon: int
 def test_a_start_outlives_no_later_row(capacity: int, episodes: list[Played]) -> None:
     """After any number of laps, each drawable row still reaches its own episode's end inside the ring."""
     state, _ = _fill(capacity, 0, 1, episodes)
-    episode, to_end = np.asarray(state.episode), np.asarray(state.to_end)
+    episode, steps_left = np.asarray(state.episode), np.asarray(state.steps_left)
     for row in np.flatnonzero(state.weight):
-        ahead = (row + np.arange(to_end[row] + 1)) % capacity
+        ahead = (row + np.arange(steps_left[row] + 1)) % capacity
         assert np.all(episode[ahead] == episode[row])
-        np.testing.assert_array_equal(to_end[ahead], np.arange(to_end[row], -1, -1))
-        assert to_end[row] >= 1
+        np.testing.assert_array_equal(steps_left[ahead], np.arange(steps_left[row], -1, -1))
+        assert steps_left[row] >= 1
 
 
 @pytest.mark.parametrize("capacity", [LONGEST + 1, LONGEST + 2])
@@ -261,12 +260,12 @@ def test_new_windows_get_the_greatest_weight() -> None:
     assert np.asarray(state.weight)[:8].tolist() == [0.25, 7.5, 0, 0, 7.5, 7.5, 7.5, 0]
 
 
-def test_free_actions_are_noise_past_the_end_only() -> None:
+def test_padded_actions_are_noise_past_the_end_only() -> None:
     """Observed actions stay; past the end they are uniform in -1..1."""
     state, _ = _fill(8, 0, 4, [TERMINATED])
     keys = jax.random.split(jax.random.key(0), 2000)
     actions = np.full((4, 2), 5.0, np.float32)
-    noisy = np.asarray(jax.vmap(lambda k: replay.free_actions(k, state, jnp.int32(2), actions))(keys))
+    noisy = np.asarray(jax.vmap(lambda k: replay.randomize_padded_actions(k, state, jnp.int32(2), actions))(keys))
     assert np.all(noisy[:, :1] == 5.0)
     past = noisy[:, 1:].reshape(len(keys), -1)
     assert stats.kstest(past.ravel(), "uniform", (-1, 2)).pvalue > 1e-3
@@ -354,14 +353,11 @@ class DedupeTwin(Twin):
         self.stored = {start: parts for start, parts in self.stored.items() if start in remembered}
         for row in range(len(episode.action)):
             parts = self.window(newest, row)[:6]
-            if self.dedupe == "similar":
-                parts = [np.round(part / RESOLUTION) + 0.0 for part in parts]
             parts = [part.astype(np.float32).tobytes() for part in parts]
             known = [set(column) for column in zip(*self.stored.values(), strict=True)] or [set()] * 6
             seen = {
                 "none": False,
                 "window": parts in self.stored.values(),
-                "similar": parts in self.stored.values(),
                 "components": all(part in column for part, column in zip(parts, known, strict=True)),
             }
             if not seen[self.dedupe]:
@@ -389,12 +385,12 @@ def _fill_deduped(
 ) -> tuple[replay.ReplayState, DedupeTwin]:
     state, twin = _empty(capacity, dedupe), DedupeTwin(capacity, history_length, horizon, dedupe)
     for episode in episodes:
-        state = _dropper(history_length, horizon, dedupe)(_add(state, episode), len(episode.action))
+        state = _dropper(history_length, horizon)(_add(state, episode), len(episode.action))
         twin.add(episode)
     return state, twin
 
 
-@pytest.mark.parametrize("dedupe", replay.DEDUPE)
+@pytest.mark.parametrize("dedupe", DEDUPE)
 @pytest.mark.parametrize(("capacity", "history_length", "horizon"), [(64, 0, 2), (10, 2, 1)])
 @given(episodes=_repetitive_episodes())
 @settings(max_examples=40, deadline=None)
@@ -414,8 +410,8 @@ def test_the_two_laws_of_duplicates_differ() -> None:
         Played([high, low], [1], [0.0, 0.0], False),
         Played([low, low], [1], [0.0, 0.0], False),
     ]
-    kept = {law: int(replay.num_windows(_fill_deduped(64, 0, 2, law, episodes)[0])) for law in replay.DEDUPE}
-    assert kept == {"none": 3, "window": 3, "components": 2, "similar": 3}
+    kept = {law: int(replay.num_windows(_fill_deduped(64, 0, 2, law, episodes)[0])) for law in DEDUPE}
+    assert kept == {"none": 3, "window": 3, "components": 2}
 
 
 @pytest.mark.parametrize("dedupe", ["window", "components"])
@@ -425,7 +421,7 @@ def test_a_forgotten_window_is_no_duplicate(dedupe: str) -> None:
     state = _fill_deduped(64, 0, 2, dedupe, [episode])[0]
     for forget, windows in ((False, 1), (True, 1)):
         known = state.replace(weight=jnp.zeros(64)) if forget else state
-        again = _dropper(0, 2, "window")(_add(known, episode), 1)
+        again = _dropper(0, 2)(_add(known, episode), 1)
         assert int(replay.num_windows(again)) == windows
         assert bool(again.weight[2] > 0) == forget
 
@@ -435,17 +431,88 @@ def test_new_windows_keep_the_greatest_weight_through_dedupe(dedupe: str) -> Non
     """What ``add`` gave a window that is not a duplicate stays with it."""
     state = _fill_deduped(64, 0, 2, dedupe, [Played([0.0, 100.0], [0], [10.0, 0.0], True)])[0]
     state = state.replace(weight=state.weight * 6)
-    state = _dropper(0, 2, "window")(_add(state, TERMINATED), 3)
+    state = _dropper(0, 2)(_add(state, TERMINATED), 3)
     assert np.asarray(state.weight)[:6].tolist() == [6, 0, 6, 6, 6, 0]
 
 
-def test_fingerprints_see_every_entry_and_its_place() -> None:
-    """Single changes and swaps anywhere in a long vector of -1/+1 change both words."""
-    rng = np.random.default_rng(0)
-    base = rng.choice([-1.0, 1.0], 300).astype(np.float32)
-    flips = base * (1 - 2 * np.eye(300, dtype=np.float32))
-    pairs = [(i, j) for i, j in itertools.pairwise(range(300)) if base[i] != base[j]]
-    swaps = np.stack([flips[i] * flips[j] * base for i, j in pairs])
-    words = np.asarray(jax.vmap(replay._fingerprint)(np.concatenate([base[None], flips, swaps])))
-    assert words.dtype == np.uint32
-    assert len(np.unique(words[:, 0])) == len(np.unique(words[:, 1])) == len(words)
+PADDING = 3
+
+
+@pytest.mark.parametrize("terminated", [True, False])
+def test_steps_after_the_end_equal_a_loop(terminated: bool) -> None:
+    """Those recorded behind a true end are read, done and all of them known; behind a time limit there are none."""
+    n, horizon = 3, 7
+    last = n + PADDING if terminated else n
+    obs, reward = np.arange(10.0, 80.0, 10.0), np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    action = np.array([0, 1, 1, 0, 0, 1, 0])
+    state = ADD(_empty(12), np.float32(obs), np.int32(action), np.float32(reward), n, terminated, padding=PADDING)
+    assert np.flatnonzero(state.weight).tolist() == list(range(n))
+    assert int(state.cursor) == last + 1
+    windows = _all_windows(0, horizon, PADDING)(state)
+    for start in range(n):
+        window = jax.tree.map(lambda x, start=start: x[start], windows)
+        rows = range(start, start + horizon)
+        ended = [terminated and row + 1 >= n for row in rows]
+        states = [_state(obs[min(row + 1, last)], done) for row, done in zip(rows, ended, strict=True)]
+        np.testing.assert_allclose(window.states, states, atol=1e-6)
+        np.testing.assert_allclose(
+            window.rewards[:, 0], [2 * reward[min(row, last)] / 10 - 1 for row in rows], atol=1e-6
+        )
+        actions = [_action(action[row]) if row < last else [0.0, 0.0] for row in rows]
+        np.testing.assert_array_equal(window.actions, actions)
+        np.testing.assert_array_equal(window.mask, [1.0 if terminated or row < n else 0.0 for row in rows])
+
+
+CELLS = [0.0, 1.0, 20.0, 40.0, 43.0]  # the first two round to the same state, the last two do not
+
+
+def _cells(episodes: int, capacity: int, length: int, terminated: bool) -> replay.ReplayState:
+    """A replay of random cells; the ring wraps around when it is small."""
+    rng, state = np.random.default_rng(0), _empty(capacity)
+    for _ in range(episodes):
+        obs = rng.choice(CELLS, length + 1)
+        state = _add(state, Played(list(obs), [0] * length, [0.0] * (length + 1), terminated))
+    return state
+
+
+def _groups(state: replay.ReplayState) -> np.ndarray:
+    """The state of each row, in steps of the resolution."""
+    return np.round((2 * np.asarray(state.obs, np.float64) / 100 - 1) / replay.RESOLUTION)
+
+
+def test_balanced_windows_draw_distinct_states_alike() -> None:
+    """All windows that start in one state have a mass of 1 together, however many they are."""
+    state = _cells(4, 25, 5, True)
+    state = state.replace(weight=state.weight.at[2].set(0.0) * 7.0)
+    weight = np.asarray(BALANCE(state).weight)
+    assert np.flatnonzero(weight).tolist() == np.flatnonzero(state.weight).tolist()
+    groups, masses = _groups(state), {}
+    for row in np.flatnonzero(weight):
+        masses[groups[row]] = masses.get(groups[row], 0.0) + weight[row]
+    assert len(masses) == len(CELLS) - 1
+    np.testing.assert_allclose(list(masses.values()), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("episodes", "terminated"), [(1, True), (2, False), (5, True), (5, False)])
+def test_novelty_is_that_of_a_loop(episodes: int, terminated: bool) -> None:
+    """Also where the ring has wrapped around and the oldest episode lost its beginning."""
+    capacity, discount = 20, 0.7
+    state = _cells(episodes, capacity, 5, terminated)
+    groups, episode, steps_left = _groups(state), np.asarray(state.episode), np.asarray(state.steps_left)
+    counts = [((groups == group) & (episode >= 0)).sum() for group in groups]
+    slow = np.zeros(capacity)
+    for row in np.flatnonzero(episode >= 0):
+        value = 0.0 if terminated else counts[(row + steps_left[row]) % capacity] ** -0.5
+        for back in range(steps_left[row], 0, -1):
+            value = (1 - discount) * counts[(row + back) % capacity] ** -0.5 + discount * value
+        slow[row] = value
+    np.testing.assert_allclose(NOVELTY(state, discount), slow, atol=1e-6)
+
+
+def test_windows_carry_novelty() -> None:
+    """As one more entry of the rewards, on the scale -1..1, read from the rows that the rewards are read from."""
+    state, _ = _fill(8, 0, 4, [TERMINATED])
+    novelty = jnp.linspace(0.0, 1.0, 8)
+    rewards = _all_windows(0, 4)(state, novelty).rewards[1]
+    np.testing.assert_array_equal(rewards[:, :1], _window(state, 1, 0, 4).rewards)
+    np.testing.assert_allclose(rewards[:, 1], 2 * np.asarray(novelty)[[1, 2, 3, 3]] - 1, atol=1e-6)

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rgrl_jax.encoding import Codec, make_codec, one_hot, scale, thermometer, unscale
-from rgrl_jax.envs import make_spec
+from rgrl_jax import envs
+from rgrl_jax.algos.rgrl.codec import Codec, make_codec, one_hot, thermometer
+from rgrl_jax.algos.rgrl.config import ReferenceConfig
 from rgrl_jax.types import Box, Discrete
 
 BINS = 10
@@ -68,30 +69,6 @@ def test_thermometer_of_one_bin() -> None:
     np.testing.assert_array_equal(thermometer(jnp.array([-0.1, 0.0, 5.0]), 0.0, 1.0, 1), [[-1], [1], [1]])
 
 
-@given(
-    low=st.floats(-50, 50, width=32),
-    width=st.floats(0.125, 100, width=32),
-    value=st.floats(-3, 3, width=32),
-)
-@example(low=0.0, width=1.0, value=-1.0)
-@settings(max_examples=100, deadline=None)
-def test_scale_and_unscale(low: float, width: float, value: float) -> None:
-    """Each equals its formula, they undo each other, and values outside the range are not clipped."""
-    high = low + width
-    raw = low + (value + 1) / 2 * width
-    np.testing.assert_allclose(unscale(jnp.float32(value), low, high), raw, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(scale(jnp.float32(raw), low, high), value, atol=1e-4 + 4e-5 * abs(low) / width)
-    encoded = scale(unscale(jnp.float32(value), low, high), low, high)
-    np.testing.assert_allclose(encoded, value, atol=1e-4 + 4e-5 * abs(low) / width)
-    assert encoded.dtype == jnp.float32
-
-
-def test_scale_maps_the_ends_to_minus_one_and_one() -> None:
-    """Lower end, middle and upper end, exactly."""
-    np.testing.assert_array_equal(scale(jnp.array([-2.0, 1.0, 4.0]), -2.0, 4.0), [-1, 0, 1])
-    np.testing.assert_array_equal(unscale(jnp.array([-1.0, 0.0, 1.0]), -2.0, 4.0), [-2, 1, 4])
-
-
 def test_one_hot() -> None:
     """+1 at the index and -1 elsewhere, for a batch of indices of any shape."""
     encoded = one_hot(jnp.array([[0, 2], [1, 1]]), 3)
@@ -101,7 +78,7 @@ def test_one_hot() -> None:
 
 def test_done_block_stands_at_the_end() -> None:
     """The observation first, then ``done_size`` entries of -1, or of +1 once the episode is over."""
-    codec = make_codec(Box(0.0, 4.0, (2,)), Discrete(2), (0.0, 1.0), done_size=3)
+    codec = make_codec(Box(0.0, 4.0, (2,)), Discrete(2), (0.0, 1.0), ReferenceConfig(done_size=3))
     assert codec.state_size == 5
     obs = jnp.array([1.0, 4.0])
     np.testing.assert_array_equal(codec.encode_state(obs, jnp.bool_(False)), [-0.5, 1, -1, -1, -1])
@@ -130,7 +107,8 @@ def test_codec_of_every_kind_of_space(space: Box | Discrete, value: jax.Array, e
 @pytest.mark.parametrize("space", [Box(-1.0, 1.0, ()), Box(-1.0, (1.0, 3.0), (2,)), Box(0.0, 1.0, (2, 3))], ids=str)
 def test_thermometer_state_of_a_box(space: Box) -> None:
     """One bar of ``state_bins`` entries after another, in the order of the flattened observation."""
-    codec = make_codec(space, Discrete(2), (0.0, 1.0), state_encoding="thermometer", state_bins=BINS, done_size=2)
+    bars = ReferenceConfig(state_encoding="thermometer", state_bins=BINS, done_size=2)
+    codec = make_codec(space, Discrete(2), (0.0, 1.0), bars)
     size = int(np.prod(space.shape))
     obs = np.linspace(-0.03, 0.91, size, dtype=np.float32).reshape(space.shape)
     low, high = (np.broadcast_to(np.ravel(bound), size) for bound in (space.low, space.high))
@@ -178,7 +156,8 @@ def test_a_plan_decodes_to_its_greatest_entry() -> None:
 def test_rewards(reward: float) -> None:
     """Scaled to one number, or a bar of ``reward_bins`` entries, over ``reward_range``."""
     scaled = make_codec(Discrete(2), Discrete(2), (-1.0, 3.0))
-    bars = make_codec(Discrete(2), Discrete(2), (-1.0, 3.0), reward_encoding="thermometer", reward_bins=BINS)
+    reference = ReferenceConfig(reward_encoding="thermometer", reward_bins=BINS)
+    bars = make_codec(Discrete(2), Discrete(2), (-1.0, 3.0), reference)
     assert (scaled.reward_size, bars.reward_size) == (1, BINS)
     np.testing.assert_allclose(scaled.encode_reward(jnp.float32(reward)), [(reward + 1) / 2 - 1], atol=1e-6)
     np.testing.assert_array_equal(bars.encode_reward(jnp.float32(reward)), _bars(reward, -1, 3, BINS))
@@ -186,29 +165,24 @@ def test_rewards(reward: float) -> None:
 
 def test_codec_maps_and_compiles() -> None:
     """``jit`` and ``vmap`` change no number."""
-    codec = make_codec(Box(-1.0, 1.0, (2,)), Discrete(3), (0.0, 1.0), state_encoding="thermometer", state_bins=4)
+    bars = ReferenceConfig(state_encoding="thermometer", state_bins=4)
+    codec = make_codec(Box(-1.0, 1.0, (2,)), Discrete(3), (0.0, 1.0), bars)
     obs, done = jnp.array([[0.1, 0.6], [-2.0, 2.0]]), jnp.array([False, True])
     batch = jax.jit(jax.vmap(codec.encode_state))(obs, done)
     np.testing.assert_array_equal(batch, [codec.encode_state(o, d) for o, d in zip(obs, done, strict=True)])
 
 
 def _reference_codec(env_id: str, done_size: int = 100) -> Codec:
-    """The encoders of the authors' code: bars of 100 entries over the ranges of part (d) of its description."""
-    spec = make_spec(env_id)
+    """The encoders of the authors' code: bars of 100 entries over the ranges of its environments."""
+    spec = envs.make(env_id)
     signals = spec.reference or spec
-    return make_codec(
-        signals.observation,
-        spec.action,
-        signals.reward_range,
-        state_encoding="thermometer",
-        done_size=done_size,
-        reward_encoding="thermometer",
-    )
+    bars = ReferenceConfig(state_encoding="thermometer", done_size=done_size, reward_encoding="thermometer")
+    return make_codec(signals.observation, spec.action, signals.reward_range, bars)
 
 
 def _reference_bins(env_id: str, reward: float, next_obs: jax.Array, end: bool) -> int:
     """Lit entries of the reward that the authors' model learns for a step."""
-    reference = make_spec(env_id).reference
+    reference = envs.make(env_id).reference
     value = reference.reward(jnp.float32(reward), next_obs, jnp.bool_(end))
     return _lit(_reference_codec(env_id).encode_reward(value))
 
