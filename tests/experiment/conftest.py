@@ -2,6 +2,7 @@
 
 import pytest
 import tiny
+
 from rgrl_jax.experiment import cli
 
 

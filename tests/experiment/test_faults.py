@@ -1,6 +1,7 @@
 """Runs that are killed, told to end, starved of disk or spoilt: nothing is lost, and all is told in one sentence."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import resource
@@ -17,56 +18,45 @@ import jax
 import numpy as np
 import pytest
 from rich.console import Console
-from tiny import TOY, ToyConfig, assert_same, says
+from tiny import ToyConfig, assert_same, says, start_process
 
 import rgrl_jax as rgrl
-from rgrl_jax.algos import base
-from rgrl_jax.experiment import callbacks, checkpoint, cli, jobs, lock
-from rgrl_jax.experiment import folder as folders
+from rgrl_jax.callbacks import Callback, Checkpoint, CSVLog, StopOnSignal, TensorBoard
+from rgrl_jax.experiment import callbacks, checkpoint, cli, commands, inspection, lock, run_folder
+from rgrl_jax.experiment.commands import Options
 
 KEY = jax.random.key(0)
 QUIET = Console(quiet=True)
-OPTIONS = {
-    "preset": "none",
-    "seed": 0,
-    "seeds": 1,
-    "devices": "1",
-    "seed_batch": 0,
-    "chunk": 1,
-    "early_stop": False,
-    "eval_episodes": 2,
-}
+OPTIONS = Options(early_stop=False, eval_episodes=2)
 
-
-@pytest.fixture(autouse=True)
-def _toy(monkeypatch):
-    """Registers the toy algorithm, which compiles at once."""
-    monkeypatch.setitem(base._ALGORITHMS, ToyConfig, TOY)
+pytestmark = pytest.mark.usefixtures("toy")
 
 
 def train(place, config=None, **options):
     """What ``rgrl train`` does, with the toy algorithm."""
     config = ToyConfig() if config is None else config
-    return jobs.train(QUIET, config, place, OPTIONS | options, overwrite=False, start=0.0)
+    return commands.train(
+        QUIET, config, place, dataclasses.replace(OPTIONS, **options), overwrite=False, start=0.0
+    )
 
 
 def resume(place, episodes=None, console=QUIET):
     """What ``rgrl resume`` does."""
-    return jobs.resume(console, place, episodes, 0.0)
+    return commands.resume(console, place, episodes, 0.0)
 
 
 def assert_whole(place, config=None):
     """The folder is that of a run that nothing happened to."""
     state, metrics = rgrl.run(KEY, ToyConfig() if config is None else config)
     assert_same(rgrl.load_run(place).state, state)
-    back = folders.read_metrics(place)
-    for name in rgrl.Metrics.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(back, name)[0], getattr(metrics, name), err_msg=name)
-    assert folders.read_summary(place)["episodes"] == int(state.episode)
+    back = run_folder.read_metrics(place)
+    for name, values in metrics.columns().items():
+        np.testing.assert_array_equal(back.columns()[name][0], values, err_msg=name)
+    assert run_folder.read_summary(place)["episodes"] == int(state.episode)
     assert not (place / lock.LOCK).exists()
 
 
-class At(rgrl.Callback):
+class At(Callback):
     """Does something after a given episode."""
 
     def __init__(self, episode, act):
@@ -80,23 +70,18 @@ class At(rgrl.Callback):
 
 # Kills.
 
-PROGRAM = ["ScalarRegression", "--algo", "backprop", "--no-early-stop", "--eval-episodes", "2", "--chunk", "2"]
+COMMAND = "import sys, tiny; tiny.register_toy(); from rgrl_jax.experiment import cli; sys.exit(cli.main())"
 
 
 def start(place, cache, episodes):
-    """A real ``rgrl train``, or ``rgrl resume`` if there is something to go on from."""
-    words = ["train", *PROGRAM, "--episodes", str(episodes), "--out", str(place)]
+    """A real ``rgrl train`` of the toy, or ``rgrl resume`` if there is something to go on from."""
+    words = ["train", "Toy", "--algo", "toy", "--no-early-stop", "--eval-episodes", "2", "--chunk", "2"]
+    words += ["--episodes", episodes, "--out", place]
     if (place / "config.json").exists():
-        words = ["resume", str(place)]
-    paths = [str(Path(rgrl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    kept = {
-        "JAX_ENABLE_COMPILATION_CACHE": "True",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-m", "rgrl_jax", *words], env=os.environ | kept, **pipes)
+        words = ["resume", place]
+    kept = {"ENABLE_COMPILATION_CACHE": "True", "PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    kept |= {"COMPILATION_CACHE_DIR": str(cache)}
+    return start_process("-c", COMMAND, *words, **{f"JAX_{name}": value for name, value in kept.items()})
 
 
 def stage(place):
@@ -131,7 +116,7 @@ def assert_equal_runs(one, other):
     """Equal tables, configs, returns of the evaluation and weights, to the last bit."""
     for name in ("metrics.csv", "config.json"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
-    assert folders.read_summary(one)["evaluation"] == folders.read_summary(other)["evaluation"]
+    assert run_folder.read_summary(one)["evaluation"] == run_folder.read_summary(other)["evaluation"]
     assert_same(rgrl.load_run(one).state, rgrl.load_run(other).state)
     names = [{path.name for path in place.iterdir()} - {lock.LOCK} for place in (one, other)]
     assert names[0] == names[1]
@@ -147,9 +132,7 @@ def finish(child):
 def test_killed_at_every_stage(tmp_path):
     """One run, told to end, killed while it wrote a checkpoint, and killed before its summary."""
     whole, place, cache = tmp_path / "whole", tmp_path / "run", tmp_path / "cache"
-    config = rgrl.preset("ScalarRegression", algo="backprop", episodes=20)
-    options = {"preset": "tuned", "chunk": 2}
-    jobs.train(QUIET, config, whole, OPTIONS | options, overwrite=False, start=0.0)
+    train(whole, ToyConfig(episodes=20), chunk=2)
     for wanted in ("training", "writing a checkpoint", "evaluating"):
         child = start(place, cache, 20)
         assert wait_for(place, child, wanted), child.communicate()[1]
@@ -165,7 +148,7 @@ def test_killed_at_every_stage(tmp_path):
         assert child.returncode == 128 + signal.SIGTERM, err
         done = checkpoint.numbers(place)[0]
         assert f"SIGTERM: ended, kept up to episode {done} of 20; go on with: rgrl resume {place}\n" in err
-    finish(start(place, cache, 20))
+    resume(place)
     assert_equal_runs(place, whole)
     assert not list(place.rglob("*orbax-checkpoint-tmp*"))
     assert len(list(cache.glob("jit_advance-*"))) == 1  # a run that goes on compiles nothing anew
@@ -227,7 +210,7 @@ def test_signal_saves_and_ends(tmp_path, monkeypatch, capsys, name):
     assert said[-1] == f"{name}: ended, kept up to episode 3 of 6; go on with: rgrl resume {tmp_path / 'run'}"
     assert [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)] == usual
     assert checkpoint.numbers(tmp_path / "run")[0] == 3
-    assert not folders.read_summary(tmp_path / "run")
+    assert not run_folder.read_summary(tmp_path / "run")
     assert resume(tmp_path / "run")["episodes"] == 6
     assert_whole(tmp_path / "run")
 
@@ -239,7 +222,7 @@ def test_second_signal_ends_at_once(tmp_path):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    calls = [rgrl.StopOnSignal(QUIET), At(3, twice), rgrl.Checkpoint(tmp_path)]
+    calls = [StopOnSignal(QUIET), At(3, twice), Checkpoint(tmp_path)]
     with pytest.raises(KeyboardInterrupt):
         rgrl.run(KEY, ToyConfig(), callbacks=calls)
     assert checkpoint.numbers(tmp_path)[0] == 2
@@ -248,12 +231,12 @@ def test_second_signal_ends_at_once(tmp_path):
 def test_signal_before_anything_was_trained(tmp_path):
     """While the first program compiles: no chunk is trained, and the run can still be begun again."""
 
-    class Early(rgrl.Callback):
+    class Early(Callback):
         def begin(self, run):
             signal.raise_signal(signal.SIGTERM)
 
-    listener = rgrl.StopOnSignal(QUIET)
-    state, metrics = rgrl.run(KEY, ToyConfig(), callbacks=[listener, Early(), rgrl.Checkpoint(tmp_path)])
+    listener = StopOnSignal(QUIET)
+    state, metrics = rgrl.run(KEY, ToyConfig(), callbacks=[listener, Early(), Checkpoint(tmp_path)])
     assert (int(state.episode), metrics.episode.shape, listener.received) == (0, (0,), signal.SIGTERM)
     assert not checkpoint.numbers(tmp_path)
 
@@ -324,7 +307,7 @@ def test_train_where_a_run_was_killed_at_once(tmp_path):
 
 def test_resume_of_a_run_from_python(tmp_path):
     """A folder of `Checkpoint` alone does not say how its run was called; the sentence says how to go on."""
-    rgrl.run(KEY, ToyConfig(episodes=2), callbacks=[rgrl.Checkpoint(tmp_path)])
+    rgrl.run(KEY, ToyConfig(episodes=2), callbacks=[Checkpoint(tmp_path)])
     with pytest.raises(ValueError) as error:
         resume(tmp_path, 6)
     says(error, tmp_path / "config.json", "chunk", "rgrl_jax.load_run")
@@ -363,13 +346,13 @@ def test_folder_in_use(held):
     longer = ToyConfig(episodes=5)
     for act in (
         lambda: resume(place, 5),
-        lambda: jobs.train(QUIET, longer, place, OPTIONS, overwrite=True, start=0.0),
-        lambda: rgrl.run(None, longer, state=state, callbacks=[rgrl.CSVLog(place), rgrl.Checkpoint(place)]),
+        lambda: commands.train(QUIET, longer, place, OPTIONS, overwrite=True, start=0.0),
+        lambda: rgrl.run(None, longer, state=state, callbacks=[CSVLog(place), Checkpoint(place)]),
     ):
         with pytest.raises(BlockingIOError) as error:
             act()
         says(error, repr(str(place)), f"in use by process {child.pid} on {os.uname().nodename}")
-    assert jobs.evaluate(QUIET, place, 2, 0)["trained_episodes"] == 3
+    assert inspection.evaluate(QUIET, place, 2, 0)["trained_episodes"] == 3
     assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
@@ -389,9 +372,9 @@ def test_lock_is_let_go_of(tmp_path):
         with lock.hold(tmp_path):
             pass
         assert json.loads((tmp_path / lock.LOCK).read_text())["pid"] == os.getpid()
-        assert rgrl.run(KEY, ToyConfig(), callbacks=[rgrl.Checkpoint(tmp_path / "x")])
+        assert rgrl.run(KEY, ToyConfig(), callbacks=[Checkpoint(tmp_path / "x")])
         with pytest.raises(FileExistsError):
-            rgrl.run(KEY, ToyConfig(episodes=2), callbacks=[rgrl.Checkpoint(tmp_path / "x")])
+            rgrl.run(KEY, ToyConfig(episodes=2), callbacks=[Checkpoint(tmp_path / "x")])
     assert [path.name for path in tmp_path.rglob(lock.LOCK)] == []
 
 
@@ -414,7 +397,7 @@ def test_no_room_for_a_checkpoint(tmp_path):
     place = tmp_path / "run"
     train(place, ToyConfig(episodes=3))
     with no_file_over(300), pytest.raises(OSError) as error:  # the table has more, but nothing is added to it
-        rgrl.run(None, ToyConfig(), state=rgrl.load_run(place).state, callbacks=[rgrl.Checkpoint(place)])
+        rgrl.run(None, ToyConfig(), state=rgrl.load_run(place).state, callbacks=[Checkpoint(place)])
     assert str(place / "checkpoints" / "4") in str(error.value) or str(place / "config.json") in str(error.value)
     says(error, "could not be written: ", "rgrl resume")
     assert resume(place, 6)["episodes"] == 6
@@ -427,12 +410,12 @@ def test_no_room_for_the_table(tmp_path):
     train(place, ToyConfig(episodes=3))
     table = place / "metrics.csv"
     kept = table.read_text()
-    trim = folders.trim_metrics
+    trim = run_folder.trim_metrics
     with pytest.raises(OSError) as error, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folders, "trim_metrics", lambda *_: (table.unlink(), table.symlink_to("/dev/full")))
+        patch.setattr(run_folder, "trim_metrics", lambda *_: (table.unlink(), table.symlink_to("/dev/full")))
         resume(place, 6)
     says(error, f"{str(table)!r} could not be written: No space left on device", "rgrl resume")
-    assert folders.trim_metrics is trim and checkpoint.numbers(place)[0] == 3
+    assert run_folder.trim_metrics is trim and checkpoint.numbers(place)[0] == 3
     table.unlink()
     table.write_text(kept)
     assert resume(place, 6)["episodes"] == 6
@@ -446,12 +429,12 @@ def test_no_room_for_a_description(tmp_path, name):
     train(place, ToyConfig(episodes=3))
     before = (place / name).read_bytes()
     with no_file_over(10), pytest.raises(OSError) as error:
-        folders.write_json(place / name, {"a": "long text"})
+        run_folder.write_json(place / name, {"a": "long text"})
     says(error, f"{str(place / name)!r} could not be written: File too large")
     assert (place / name).read_bytes() == before
 
 
-# Spoilt folders.
+# Spoilt run_folder.
 
 
 def _halve(path):
@@ -498,13 +481,13 @@ def test_config_changed_by_hand(tmp_path):
 
 def test_another_config_from_python(tmp_path):
     """A folder holds one run: going on there with other settings is refused before anything is overwritten."""
-    state, _ = rgrl.run(KEY, ToyConfig(episodes=3), callbacks=[rgrl.Checkpoint(tmp_path)])
+    state, _ = rgrl.run(KEY, ToyConfig(episodes=3), callbacks=[Checkpoint(tmp_path)])
     before = (tmp_path / "config.json").read_bytes()
     with pytest.raises(ValueError) as error:
-        rgrl.run(None, ToyConfig(rate=0.5), state=state, callbacks=[rgrl.Checkpoint(tmp_path)])
+        rgrl.run(None, ToyConfig(rate=0.5), state=state, callbacks=[Checkpoint(tmp_path)])
     says(error, repr(str(tmp_path)), "rate = 0.5 (was 0.25)", "another folder")
     assert (tmp_path / "config.json").read_bytes() == before
-    rgrl.run(None, ToyConfig(rate=np.float32(0.25)), state=state, callbacks=[rgrl.Checkpoint(tmp_path)])
+    rgrl.run(None, ToyConfig(rate=np.float32(0.25)), state=state, callbacks=[Checkpoint(tmp_path)])
     assert int(rgrl.load_run(tmp_path).state.episode) == 6
 
 
@@ -546,18 +529,18 @@ def test_tensorboard(tmp_path, monkeypatch, seeds):
         train(tmp_path / "run", tensorboard=True, seeds=seeds)
     monkeypatch.setattr("time.time", lambda now=time.time: now() + 10)  # files are named by the second
     resume(tmp_path / "run")
-    table = folders.read_metrics(tmp_path / "run")
+    table = run_folder.read_metrics(tmp_path / "run")
     shown = events(tmp_path / "run" / "tensorboard")
-    assert shown.keys() == set(rgrl.Metrics.__dataclass_fields__) - {"episode"}
+    assert shown.keys() == table.columns().keys() - {"episode"} and "movement" in shown
     for name, row in shown.items():
         assert list(row) == [1, 2, 3, 4, 5, 6]
-        np.testing.assert_allclose(list(row.values()), getattr(table, name).mean(axis=0), rtol=1e-6)
+        np.testing.assert_allclose(list(row.values()), table.columns()[name].mean(axis=0), rtol=1e-6)
 
 
 def test_without_tensorboardx(tmp_path, monkeypatch):
     """Before anything is made or trained: what to install."""
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    for act in (lambda: rgrl.TensorBoard(tmp_path), lambda: train(tmp_path / "run", tensorboard=True)):
+    for act in (lambda: TensorBoard(tmp_path), lambda: train(tmp_path / "run", tensorboard=True)):
         with pytest.raises(ValueError) as error:
             act()
         says(error, "TensorBoard", "pip install 'rgrl_jax[tensorboard]'")
@@ -566,7 +549,7 @@ def test_without_tensorboardx(tmp_path, monkeypatch):
 
 def test_weights_and_biases(monkeypatch):
     """The callback of the guide, with a stand-in for the package: every metric of every episode."""
-    guide = (Path(__file__).parents[1] / "docs" / "long_runs.md").read_text()
+    guide = (Path(__file__).parents[2] / "docs" / "long_runs.md").read_text()
     code = guide.split("```py\n")[1].split("```")[0]
     assert len([line for line in code.split("class")[1].splitlines() if line.strip()]) <= 12
     logged = []
