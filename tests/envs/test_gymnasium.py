@@ -1,18 +1,19 @@
-"""Environments of Gymnasium: their specs, one real run by command, and what is refused."""
+"""Environments of Gymnasium: their specs, refusals, and one run by command."""
 
 import functools
 import json
-from pathlib import Path
+import sys
 
 import gymnasium
 import jax
 import numpy as np
 import pytest
-from tiny import ARGUMENTS, assert_same, says
+from tiny import assert_same, says
 
 import rgrl_jax as rgrl
-from rgrl_jax.envs import registry
+from rgrl_jax import envs
 from rgrl_jax.experiment import cli
+from rgrl_jax.types import Box, Discrete
 
 KEY = jax.random.key(0)
 CARTPOLE = "gymnasium:CartPole-v1"
@@ -57,95 +58,36 @@ def register(monkeypatch):
     return call
 
 
-# A run.
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
-    """What ``rgrl train gymnasium:CartPole-v1`` leaves, tiny."""
-    folder = tmp_path_factory.mktemp("runs") / "gym"
-    words = ["train", CARTPOLE, *ARGUMENTS, "--episodes", 3, "--reset-every", 0, "--out", folder]
-    assert cli.main([*map(str, words), "--eval-episodes", "2", "--json"]) == 0
-    return folder
-
-
-def test_run_folder(run_folder):
-    """The files, columns and numbers of any run; the versions name Gymnasium."""
-    names = {"config.json", "metrics.csv", "summary.json", "curve.png", "checkpoints"}
-    assert {path.name for path in run_folder.iterdir()} == names
-    summary = json.loads((run_folder / "summary.json").read_text())
-    assert (summary["env"], summary["episodes"], summary["goal"]) == (CARTPOLE, 3, 475.0)
-    assert all(8 <= score <= 12 for score in summary["evaluation"]["returns"])
-    assert summary["versions"]["gymnasium"] == gymnasium.__version__
-    config, state, _ = rgrl.load_run(run_folder)
-    rows = [line.split(",") for line in (run_folder / "metrics.csv").read_text().splitlines()[1:]]
-    lengths = [int(row[4]) for row in rows]
-    assert [int(row[2]) for row in rows] == np.cumsum(lengths).tolist()
-    assert [float(row[3]) for row in rows] == lengths  # CartPole pays 1 per step
-    assert int(state.env_steps) == sum(lengths) and config.env_id == CARTPOLE
-    shown = np.asarray(state.replay.obs)[: sum(lengths) + 3]
-    assert shown.dtype == np.float32 and (np.abs(shown[0]) <= 0.05).all() and (shown.std(axis=0) > 0).all()
-
-
-def test_resumed_is_uninterrupted(run_folder, tmp_path, capsys):
-    """A run that stopped after an episode and is resumed by command ends in the same bits."""
-    config, state, meta = rgrl.load_run(run_folder)
-
-    class Stop(rgrl.Callback):
-        def after_chunk(self, run):
-            """Enough for now."""
-            run.stopped = "on purpose"
-
-    folder = tmp_path / "cut"
-    options = {name: meta[name] for name in ("preset", "seed", "chunk", "early_stop", "eval_episodes")}
-    rgrl.run(
-        jax.random.key(0), config, callbacks=[rgrl.CSVLog(folder), rgrl.Checkpoint(folder, meta=options), Stop()]
-    )
-    assert cli.main(["resume", str(folder)]) == 0
-    assert "resuming at episode 1" in capsys.readouterr().out
-    assert (folder / "metrics.csv").read_text() == (run_folder / "metrics.csv").read_text()
-    assert_same(rgrl.load_run(folder).state, state)
-
-
-def test_evaluate_and_watch(run_folder, capsys):
-    """Noiseless episodes by command are those of `evaluate`; the seed decides them."""
-    config, state, _ = rgrl.load_run(run_folder)
-    assert cli.main(["evaluate", str(run_folder), "--episodes", "2", "--seed", "5", "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    returns = rgrl.evaluate(jax.random.key(5), state, config, 2)
-    assert answer["returns"] == returns.tolist()
-    one, again, other = (rgrl.play(jax.random.key(seed), state, config, 2) for seed in (5, 5, 6))
-    assert_same(one, again)
-    assert (one.obs[0] != other.obs[0]).any() and (one.obs[0, 0] != one.obs[0, 1]).any()
-
-
 # Specs.
 
 
 def test_known_ranges():
     """Gymnasium's CartPole has the ranges of ours; the lander's were measured, and its goal is Gymnasium's."""
-    spec, ours = rgrl.make_spec(CARTPOLE), rgrl.make_spec("CartPole-v1")
+    spec, ours = envs.make(CARTPOLE), envs.make("CartPole-v1")
     assert (spec.observation, spec.action, spec.reward_range) == (ours.observation, ours.action, ours.reward_range)
     assert (spec.max_steps, spec.goal, spec.return_range) == (500, 475.0, (0.0, 500.0))
-    assert rgrl.make_spec(CARTPOLE, 7).return_range == (0.0, 7.0)
-    assert rgrl.make_spec(CARTPOLE) is rgrl.make_spec(CARTPOLE)
+    assert envs.make(CARTPOLE, 7).return_range == (0.0, 7.0)
+    assert envs.make(CARTPOLE) is envs.make(CARTPOLE)
 
 
 def test_lander():
-    """Its spec, and a few steps of it: what it shows lies within the bounds."""
+    """Its spec; observations of a few steps lie within the bounds."""
     pytest.importorskip("Box2D")
-    spec = rgrl.make_spec("gymnasium:LunarLander-v3")
-    assert (spec.action, spec.max_steps, spec.goal) == (rgrl.Discrete(4), 1000, 200.0)
+    spec = envs.make("gymnasium:LunarLander-v3")
+    assert (spec.action, spec.max_steps, spec.goal) == (Discrete(4), 1000, 200.0)
     assert (spec.reward_range, spec.return_range) == ((-100.0, 100.0), (-500.0, 300.0))
     env = spec.host.make(False)
-    shown = [env.reset(KEY), *(env.step(np.int32(i % 4))[0] for i in range(40))]
+    obs = [env.reset(KEY), *(env.step(np.int32(i % 4))[0] for i in range(40))]
     env.close()
-    assert np.all(shown >= np.float32(spec.observation.low)) and np.all(shown <= np.float32(spec.observation.high))
+    assert np.all(obs >= np.float32(spec.observation.low)) and np.all(obs <= np.float32(spec.observation.high))
+    env = envs.spec_from_gymnasium("LunarLander-v3", gravity=-1.6).host.make(False)  # keywords reach Gymnasium
+    assert env.env.unwrapped.gravity == -1.6
+    env.close()
 
 
 def test_measured_ranges(register):
     """Infinite bounds are measured with room to spare, finite ones kept; rewards have room above, and hold 0."""
-    spec = rgrl.spec_from_gymnasium(register())
+    spec = envs.spec_from_gymnasium(register())
     low, high = np.array(spec.observation.low), np.array(spec.observation.high)
     assert (low[3], high[3], low[2]) == (-1.0, 1.0, 0.0)  # Gymnasium's
     assert -5.0 < low[0] < -3.8 and 3.8 < high[0] < 5.0  # actions in -2..2, twice as wide
@@ -153,30 +95,26 @@ def test_measured_ranges(register):
     assert high[2] == 45.0  # counts 0..30
     assert spec.reward_range[0] == 0.0 and 11.5 < spec.reward_range[1] <= 12.1
     assert spec.return_range == (0.0, 50 * spec.reward_range[1])
-    assert rgrl.spec_from_gymnasium("Open-v0").observation == spec.observation
-    assert rgrl.spec_from_gymnasium("Open-v0", max_steps=9).observation != spec.observation
-    assert rgrl.spec_from_gymnasium("Open-v0", max_steps=9).max_steps == 9
+    assert envs.spec_from_gymnasium("Open-v0").observation == spec.observation
+    assert envs.spec_from_gymnasium("Open-v0", max_steps=9).observation != spec.observation
+    assert envs.spec_from_gymnasium("Open-v0", max_steps=9).max_steps == 9
 
 
-def test_given_ranges_win(register, monkeypatch):
-    """What the user says of an environment is taken, under a name of the user's."""
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
+def test_given_ranges_win(register):
+    """Ranges given by the user are taken; an observation space of another shape is refused."""
     name = register()
-    ranges = {"observation": rgrl.Box(-3.0, 3.0, (4,)), "reward_range": (0.0, 6.0), "return_range": (0.0, 60.0)}
-    rgrl.register_env(
-        "mine", lambda max_steps: rgrl.spec_from_gymnasium(name, max_steps=max_steps, goal=50.0, **ranges)
-    )
-    spec = rgrl.preset("mine", max_steps=20).spec
+    ranges = {"observation": Box(-3.0, 3.0, (4,)), "reward_range": (0.0, 6.0), "return_range": (0.0, 60.0)}
+    spec = envs.spec_from_gymnasium(name, max_steps=20, goal=50.0, **ranges)
     assert {field: getattr(spec, field) for field in ranges} == ranges
     assert (spec.max_steps, spec.goal, spec.env_id) == (20, 50.0, "gymnasium:Open-v0")
     with pytest.raises(ValueError) as error:
-        rgrl.spec_from_gymnasium(name, observation=rgrl.Box(-3.0, 3.0, (5,)))
+        envs.spec_from_gymnasium(name, observation=Box(-3.0, 3.0, (5,)))
     says(error, "(5,)", "does not fit gymnasium:Open-v0")
 
 
 def test_steps_are_in_the_normal_form(register):
     """Actions arrive clipped and in the environment's type; a seed decides the start; an end is of one kind."""
-    spec = rgrl.spec_from_gymnasium(register(max_episode_steps=30))
+    spec = envs.spec_from_gymnasium(register(max_episode_steps=30))
     env = spec.host.make(False)
     first, same, other = (env.reset(jax.random.key(seed)) for seed in (1, 1, 2))
     assert (first == same).all() and (first != other).any() and first.dtype == np.float32
@@ -198,31 +136,15 @@ def test_discrete_spaces_may_start_anywhere(register):
         Numbers, spaces.Discrete(9, start=-2), spaces.Discrete(3, start=5)
     )
     Numbers.step = lambda self, action: (self.told.append(action), self._obs(action), 1.0, False, False, {})[1:]
-    spec = rgrl.spec_from_gymnasium(name, reward_range=(0.0, 1.0))
-    assert (spec.observation, spec.action) == (rgrl.Discrete(9), rgrl.Discrete(3))
+    spec = envs.spec_from_gymnasium(name, reward_range=(0.0, 1.0))
+    assert (spec.observation, spec.action) == (Discrete(9), Discrete(3))
     env = spec.host.make(False)
     assert int(env.reset(KEY)) == 0 and env.reset(KEY).dtype == np.int32
     env.step(np.int32(2))
     assert env.env.unwrapped.told == [7]
 
 
-def test_snippet_of_the_readme(monkeypatch):
-    """Up to the run, which takes minutes: its config is valid and its environment can be made."""
-    pytest.importorskip("Box2D")
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
-    monkeypatch.setattr(rgrl, "run", lambda key, config, callbacks: (config, None))
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    code = readme.split("## Gymnasium environments\n")[1].split("```python\n")[1].split("```")[0]
-    scope = {}
-    exec(compile(code, "README.md", "exec"), scope)
-    spec = scope["state"].spec
-    env = spec.host.make(False)
-    assert env.reset(KEY).shape == (8,) and env.env.unwrapped.gravity == -1.6
-    env.close()
-    assert (spec.goal, spec.max_steps) == (200.0, 1000)
-
-
-# What is refused.
+# Refusals.
 
 
 @pytest.mark.parametrize(
@@ -239,7 +161,7 @@ def test_snippet_of_the_readme(monkeypatch):
 def test_names_that_lead_nowhere(env_id, words):
     """One sentence names what was asked for and what there is."""
     with pytest.raises(ValueError) as error:
-        rgrl.preset(env_id)
+        envs.make(env_id)
     says(error, *words)
 
 
@@ -261,30 +183,13 @@ def test_names_that_lead_nowhere(env_id, words):
 def test_spaces_without_a_counterpart(register, spaces, words):
     """The sentence says which, and what is supported."""
     with pytest.raises(ValueError) as error:
-        rgrl.spec_from_gymnasium(register(**spaces))
+        envs.spec_from_gymnasium(register(**spaces))
     says(error, "gymnasium:Open-v0", *words)
-
-
-def test_a_missing_limit_can_be_given(capsys, tmp_path):
-    """Also by command, where the defaults are looked up before the flags are read."""
-    assert rgrl.preset("gymnasium:CliffWalking-v1", max_steps=40).spec.max_steps == 40
-    words = [
-        "train",
-        "gymnasium:CliffWalking-v1",
-        "--max-steps",
-        "40",
-        "--plan-lr",
-        "-1",
-        "--out",
-        str(tmp_path / "x"),
-    ]
-    assert cli.main(words) == 2
-    assert "plan_lr = -1.0" in capsys.readouterr().err
 
 
 def test_what_cannot_be_drawn(register):
     """An environment without pictures is refused before it plays."""
-    spec = rgrl.spec_from_gymnasium(register())
+    spec = envs.spec_from_gymnasium(register())
     with pytest.raises(ValueError) as error:
         spec.host.make(True)
     says(error, "gymnasium:Open-v0", "cannot be drawn", "rgb_array")
@@ -298,9 +203,43 @@ def test_missing_packages(monkeypatch, register):
 
     gymnasium.registry[register()].entry_point = needy
     with pytest.raises(ValueError) as error:
-        rgrl.spec_from_gymnasium("Open-v0")
+        envs.spec_from_gymnasium("Open-v0")
     says(error, "cannot be made", "gymnasium[box2d]")
-    monkeypatch.setitem(__import__("sys").modules, "gymnasium", None)
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(ValueError) as error:
-        rgrl.spec_from_gymnasium("Open-v0")
+        envs.spec_from_gymnasium("Open-v0")
     says(error, "rgrl_jax[envs]")
+
+
+# A run.
+
+
+def test_a_run_by_command(tmp_path, capsys):
+    """Its files name the environment, its goal and the version of Gymnasium; the evaluation can be repeated."""
+    folder = tmp_path / "run"
+    words = ["train", CARTPOLE, "--algo", "reinforce", "--episodes", 3, "--max-steps", 12, "--out", folder]
+    assert cli.main([*map(str, words), "--eval-episodes", "2", "--json"]) == 0
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["env"], summary["episodes"], summary["goal"]) == (CARTPOLE, 3, 475.0)
+    assert summary["versions"]["gymnasium"] == gymnasium.__version__
+    config, state, _ = rgrl.load_run(folder)
+    rows = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()[1:]]
+    lengths = [int(row[4]) for row in rows]
+    assert config.env_id == CARTPOLE and int(state.env_steps) == sum(lengths)
+    assert [float(row[3]) for row in rows] == lengths  # CartPole pays 1 per step
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(folder), "--episodes", "2", "--seed", "5", "--json"]) == 0
+    returns = rgrl.evaluate(jax.random.key(5), state, config, 2)
+    assert json.loads(capsys.readouterr().out)["returns"] == returns.tolist()
+    one, again, other = (rgrl.play(jax.random.key(seed), state, config, 2) for seed in (5, 5, 6))
+    assert_same(one, again)
+    assert one.obs.dtype == np.float32
+    assert (one.obs[0] != other.obs[0]).any() and (one.obs[0, 0] != one.obs[0, 1]).any()
+
+
+def test_a_missing_limit_can_be_given(capsys):
+    """Also by command, where the defaults are looked up before the flags are read."""
+    assert rgrl.preset("gymnasium:CliffWalking-v1", max_steps=40).spec.max_steps == 40
+    words = ["train", "gymnasium:CliffWalking-v1", "--max-steps", "40", "--planner.lr", "-1"]
+    assert cli.main(words) == 2
+    assert "planner.lr = -1.0" in capsys.readouterr().err
