@@ -75,16 +75,26 @@ def init_critic_network(key: Key, config: DDPGConfig) -> TrainedNetwork:
     return init_network(weights, make_optimizers(config)[1])
 
 
+def update_critic(
+    critic: TrainedNetwork, batch: Batch, next_action: Array, config: DDPGConfig, loss_scale: float = 1.0
+) -> tuple[TrainedNetwork, Array]:
+    """Fits a critic to ``r + gamma Q'(s', a')``, with ``next_action [B, A]`` as ``a'``; see `fit_critic`."""
+    q = partial(q_value, action_layer=config.action_layer)
+    next_q = q(critic.target, batch.next_x, next_action)
+    targets = batch.reward + config.discount * batch.bootstrap * next_q
+    optimizer = make_optimizers(config)[1]
+    return fit_critic(critic, lambda weights: q(weights, batch.x, batch.action), targets, optimizer, loss_scale)
+
+
 def make_agent(config: DDPGConfig) -> Agent:
     """Makes the agent of a config."""
-    actor_optimizer, critic_optimizer = make_optimizers(config)
-    q = partial(q_value, action_layer=config.action_layer)
+    optimizer, _ = make_optimizers(config)
     action = partial(actor_action, activation=config.activation)
 
     def init(key: Key) -> Networks:
         actor_key, critic_key = jax.random.split(key)
         weights = mlp.init(actor_key, network_sizes(config), config.final_init)
-        return Networks(init_network(weights, actor_optimizer), init_critic_network(critic_key, config))
+        return Networks(init_network(weights, optimizer), init_critic_network(critic_key, config))
 
     def act(weights: Weights, x: Array, key: Key | None) -> tuple[Array, PyTree]:
         del key
@@ -92,16 +102,13 @@ def make_agent(config: DDPGConfig) -> Agent:
 
     def update(key: Key, networks: Networks, batch: Batch) -> tuple[Networks, Array]:
         del key
-        next_q = q(networks.critic.target, batch.next_x, action(networks.actor.target, batch.next_x))
-        targets = batch.reward + config.discount * batch.bootstrap * next_q
-        critic, error = fit_critic(
-            networks.critic, lambda weights: q(weights, batch.x, batch.action), targets, critic_optimizer
-        )
+        actor, next_action = networks.actor, action(networks.actor.target, batch.next_x)
+        critic, error = update_critic(networks.critic, batch, next_action, config)
 
         def value(weights: Weights) -> Array:
-            return q(critic.weights, batch.x, action(weights, batch.x)).mean()
+            return q_value(critic.weights, batch.x, action(weights, batch.x), config.action_layer).mean()
 
-        actor = apply_actor_gradient(networks.actor, jax.grad(value)(networks.actor.weights), actor_optimizer)
+        actor = apply_actor_gradient(actor, jax.grad(value)(actor.weights), optimizer)
         return update_targets(Networks(actor, critic), config.tau), error
 
     return Agent(init, act, update)

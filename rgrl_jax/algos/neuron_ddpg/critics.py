@@ -1,4 +1,4 @@
-"""Critics of neurons: what a neuron's voltage is worth, after the voltages that it read.
+"""Critics of neurons: the value of a neuron's voltage ``a``, after the voltages ``v`` that it read.
 
 Those of a layer are stacked: ``k`` neurons that all read ``v [m]`` and say ``a [k]`` get values ``[k]``, of which
 each depends on its own entry of ``a`` and on its own parameters alone. A critic of a layer is one network for all of
@@ -8,52 +8,52 @@ them, with values ``[1]``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax.algos.ddpg.networks import init_weights
+from rgrl_jax import mlp
 from rgrl_jax.types import Array, Key, PyTree
 
 
-def init_neurons(key: Key, kind: str, read: int, neurons: int, hidden: Sequence[int]) -> PyTree:
-    """Parameters of the critics of a layer.
+def init_critics(key: Key, kind: str, inputs: int, neurons: int, hidden: Sequence[int]) -> PyTree:
+    """Draws the parameters of the critics of a layer.
 
     Args:
       key: consumed.
       kind: ``mlp``, ``linear``, ``bilinear`` or ``layer``.
-      read: ``m``.
+      inputs: ``m``.
       neurons: ``k``.
       hidden: tanh units of each layer of an ``mlp`` or ``layer``.
     """
     if kind == "layer":
-        return init_weights(key, (read + neurons, *hidden, 1))
+        return mlp.init(key, (inputs + neurons, *hidden, 1))
     if kind == "mlp":
-        keys = jax.random.split(key, neurons)
-        return jax.vmap(lambda key: init_weights(key, (read + 1, *hidden, 1)))(keys)
-    shapes = {"state": (neurons, read), "action": (neurons,)}
+        return jax.vmap(partial(mlp.init, sizes=(inputs + 1, *hidden, 1)))(jax.random.split(key, neurons))
+    shapes = {"state": (neurons, inputs), "action": (neurons,)}
     if kind == "bilinear":
-        shapes |= {"product": (neurons, read), "square": (neurons,), "pairs": (neurons, read, read)}
-    width = read**-0.5
+        shapes |= {"product": (neurons, inputs), "square": (neurons,), "pairs": (neurons, inputs, inputs)}
+    width = inputs**-0.5
     return {
         name: width * jax.random.uniform(jax.random.fold_in(key, i), shape, minval=-1.0, maxval=1.0)
         for i, (name, shape) in enumerate(shapes.items())
     }
 
 
-def judge(params: PyTree, kind: str, v: Array, a: Array) -> Array:
-    """Values ``[B, k]``, or ``[B, 1]`` of a layer.
+def q_values(params: PyTree, kind: str, v: Array, a: Array) -> Array:
+    """Returns values ``[B, k]``, or ``[B, 1]`` of a layer.
 
     Args:
-      params: as made by `init_neurons`.
-      kind: likewise.
-      v: what the neurons read ``[B, m]``.
-      a: what they said ``[B, k]``.
+      params: as made by `init_critics`.
+      kind: as given to `init_critics`.
+      v: inputs of the neurons ``[B, m]``.
+      a: outputs of the neurons ``[B, k]``.
     """
     if kind == "layer":
-        return _tanh_network(params, jnp.concatenate([v, a], axis=-1))
+        return mlp.apply(params, jnp.concatenate([v, a], axis=-1), jnp.tanh)
     if kind == "mlp":
-        return _judge_alone(params, v, a)
+        return _stacked_mlp(params, v, a)
     linear = v @ params["state"].T + a * params["action"]
     if kind == "linear":
         return linear
@@ -61,17 +61,11 @@ def judge(params: PyTree, kind: str, v: Array, a: Array) -> Array:
     return linear + products + jnp.einsum("bi,kij,bj->bk", v, params["pairs"], v)
 
 
-def _tanh_network(weights: tuple[Array, ...], x: Array) -> Array:
-    for i, w in enumerate(weights):
-        x = x @ w[:-1] + w[-1]
-        x = x if i == len(weights) - 1 else jnp.tanh(x)
-    return x
-
-
-def _judge_alone(params: PyTree, v: Array, a: Array) -> Array:
-    """A network for every neuron. What it reads of ``v`` is one plain product for all neurons, which is faster."""
+def _stacked_mlp(params: PyTree, v: Array, a: Array) -> Array:
+    """Evaluates a network per neuron, ``[B, k]``."""
     first, *rest = params
     count, _, width = first.shape
+    # The neurons differ in their own voltage alone, so one plain product serves all for `v`: faster than a vmap.
     read = v @ first[:, :-2].transpose(1, 0, 2).reshape(v.shape[1], count * width)
     h = read.reshape(-1, count, width).transpose(1, 0, 2) + a.T[:, :, None] * first[:, None, -2] + first[:, None, -1]
     for w in rest:
@@ -79,6 +73,6 @@ def _judge_alone(params: PyTree, v: Array, a: Array) -> Array:
     return h[..., 0].T
 
 
-def slopes(params: PyTree, kind: str, v: Array, a: Array) -> Array:
-    """How the value changes with a neuron's own voltage, ``dQ^n / da^n``, ``[B, k]``."""
-    return jax.grad(lambda a: judge(params, kind, v, a).sum())(a)
+def action_gradients(params: PyTree, kind: str, v: Array, a: Array) -> Array:
+    """Returns the slopes of the values by the neurons' own voltages, ``dQ^n / da^n``, ``[B, k]``."""
+    return jax.grad(lambda a: q_values(params, kind, v, a).sum())(a)

@@ -1,5 +1,5 @@
-"""Measures of a run: how far critics of neurons say what the critic of the whole action says, with ``compare``; and
-how far neurons still answer to observations."""
+"""Measures of a run: how far critics of neurons agree with the critic of the whole action, and how far neurons still
+respond to observations."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ import jax
 import jax.numpy as jnp
 
 from rgrl_jax.algos.ddpg.config import DDPGConfig
-from rgrl_jax.algos.ddpg.networks import Design, Weights, action_of, fire, value
-from rgrl_jax.algos.ddpg.neurons import judge, slopes
-from rgrl_jax.algos.ddpg.parts import actor_design, features, said_sizes
-from rgrl_jax.algos.ddpg.update import Batch, Lesson, Net, Nets, layer_gradient, lessons
-from rgrl_jax.encoding import Running
+from rgrl_jax.algos.ddpg.networks import q_value
+from rgrl_jax.algos.ddpg.online import normalize_obs
+from rgrl_jax.algos.ddpg.update import Batch
+from rgrl_jax.algos.neuron_ddpg.agent import NeuronNetworks, layer_gradient, network_spec
+from rgrl_jax.algos.neuron_ddpg.batches import neuron_batches
+from rgrl_jax.algos.neuron_ddpg.config import NeuronDDPGConfig
+from rgrl_jax.algos.neuron_ddpg.critics import action_gradients, q_values
+from rgrl_jax.algos.neuron_ddpg.networks import NetworkSpec, action_of, forward
+from rgrl_jax.mlp import Weights
+from rgrl_jax.normalization import RunningStatistics
 from rgrl_jax.types import Array, Key
+
+FLAT = 0.01
+"""Slope of an activation below which a neuron is at an end of its range."""
 
 
 class Similarity(NamedTuple):
-    """Of each layer whose neurons have critics ``[L]``; means over its neurons.
+    """Agreement of critics in each layer whose neurons have critics ``[L]``; means over its neurons.
 
     Attributes:
       value_correlation: Pearson's, between the values that a neuron's critic and the critic of the whole action give
@@ -37,121 +45,125 @@ class Similarity(NamedTuple):
 
 
 class Response(NamedTuple):
-    """Of each layer ``[L]``, from the observation to the outputs; means over its neurons. A pool is one layer.
+    """Response to observations in each layer ``[L]``; means over its neurons. A pool is one layer.
 
     Attributes:
-      saturated: share of voltages where a neuron's activation has a slope below `FLAT`, at an end of its range.
-      spread: standard deviation over observations of what a neuron says; of outputs, of the action, in -1..1.
+      saturated: share of voltages where a neuron's activation has a slope below `FLAT`.
+      spread: standard deviation of a neuron's voltage over observations; of outputs, of the action, in -1..1.
     """
 
     saturated: Array
     spread: Array
 
 
-FLAT = 0.01
-
-
-def compare(
-    key: Key, nets: Nets, running: Running | tuple[()], obs: Array, config: DDPGConfig
+def compare_critics(
+    key: Key,
+    networks: NeuronNetworks,
+    statistics: RunningStatistics | tuple[()],
+    obs: Array,
+    config: NeuronDDPGConfig,
 ) -> tuple[Similarity, Similarity]:
-    """Compares them on observations, and again where neurons' critics answer for other observations.
+    """Compares the critics on observations, and again with the answers of neurons' critics shuffled among them.
 
     The second is the control: returns alone make values of neurons and of the whole alike, and activations alone make
     gradients alike.
 
     Args:
       key: consumed; for the control's order.
-      nets: with both kinds of critics.
-      running: scale of the observations.
-      obs: raw ``[B, ...]``, best none that anything learnt from.
-      config: with ``compare``.
+      networks: with a critic of the whole action.
+      statistics: of the observations.
+      obs: raw observations ``[B, ...]``, best none that anything learnt from.
+      config: that they were trained with.
 
     Raises:
-      ValueError: one kind of critics is missing.
+      ValueError: there is no critic of the whole action.
     """
-    if not (config.has_critic and config.has_neurons):
-        raise ValueError("compare = False leaves nothing to compare; it must be True")
-    x = features(obs, running, config)
-    own = config.replace(voltages="recomputed", neuron_aim="own", output_voltage="own", target_noise=0.0)
+    if not config.has_whole_critic:
+        raise ValueError("train_both_critics = False leaves nothing to compare; it must be True")
+    spec, actor = network_spec(config), networks.actor.weights
+    x = normalize_obs(obs, statistics, config.obs_normalization, config.spec)
     nothing = jnp.zeros(x.shape[0])
-    actor = fire(nets.actor.weights, actor_design(config), x)
-    batch = Batch(x, action_of(actor, actor_design(config)), nothing, x, nothing, jnp.zeros((x.shape[0], 0)))
-    taught = list(enumerate(lessons(key, nets, batch, own)))[-len(nets.neurons) :]
-    whole, through = _whole(nets, x, config)
+    batch = Batch(x, action_of(forward(actor, spec, x), spec), nothing, x, nothing)
+    batches = neuron_batches(
+        networks.actor, spec, batch, config.replace(voltage_source="recomputed", output_voltage="own")
+    )
+    values, slopes = whole_slopes(networks, x, spec, config.action_layer)
 
-    def measured(order: Array) -> Similarity:
-        layers = [_compare_layer(nets, i, lesson, whole, through[i], order, config) for i, lesson in taught]
+    def compare_layer(layer: int, order: Array) -> Similarity:
+        own = batches[layer]
+        sample = (networks.neurons[layer].weights, config.neuron_critic, own.context, own.outputs)
+        rounds = own.inputs.shape[0] // x.shape[0]  # inner steps of a pool
+        order = (order + x.shape[0] * jnp.arange(rounds)[:, None]).ravel()
+        critics = (q_values(*sample)[order], action_gradients(*sample)[order])
+        whole = (jnp.tile(values, rounds)[:, None], slopes[layer])
+        gradients = [
+            layer_gradient(actor, spec, len(actor) + layer, slope, own.inputs) for slope in (critics[1], whole[1])
+        ]
+        return _similarity(critics, whole, *gradients)
+
+    def compare(order: Array) -> Similarity:
+        layers = [compare_layer(i, order) for i in range(-len(networks.neurons), 0)]
         return jax.tree.map(lambda *x: jnp.stack(x), *layers)
 
-    return measured(jnp.arange(x.shape[0])), measured(jax.random.permutation(key, x.shape[0]))
+    return compare(jnp.arange(x.shape[0])), compare(jax.random.permutation(key, x.shape[0]))
 
 
-def _whole(nets: Nets, x: Array, config: DDPGConfig) -> tuple[Array, list[Array]]:
-    """Values ``[B]`` of the actor's actions, and how they change with every voltage ``[B, k]``, layer by layer."""
-    design, critic = actor_design(config), nets.critic
-    assert isinstance(critic, Net)
+def whole_slopes(
+    networks: NeuronNetworks, x: Array, spec: NetworkSpec, action_layer: int
+) -> tuple[Array, list[Array]]:
+    """Returns the values ``[B]`` of the actor's actions, and their slopes by all voltages ``[B, k]``, per layer."""
 
-    def worth(noise: list[Array]) -> tuple[Array, Array]:
-        action = action_of(fire(nets.actor.weights, design, x, noise), design)
-        values = value(critic.weights, config.action_layer, x, action)
+    def value(noise: list[Array]) -> tuple[Array, Array]:
+        action = action_of(forward(networks.actor.weights, spec, x, noise), spec)
+        values = q_value(networks.whole_critic.weights, x, action, action_layer)
         return values.sum(), values
 
-    still = [jnp.zeros((x.shape[0], size)) for size in said_sizes(design)]
-    through, values = jax.grad(worth, has_aux=True)(still)
-    return values, [jnp.concatenate(through)] if design.recurrent else through
+    still = [jnp.zeros((x.shape[0], count)) for _, count in spec.passes]
+    slopes, values = jax.grad(value, has_aux=True)(still)
+    return values, [jnp.concatenate(slopes)] if spec.recurrent else slopes
 
 
-def _compare_layer(
-    nets: Nets, layer: int, lesson: Lesson, whole: Array, through: Array, order: Array, config: DDPGConfig
+def _similarity(
+    neurons: tuple[Array, Array], whole: tuple[Array, Array], gradient: Array, whole_gradient: Array
 ) -> Similarity:
-    """The measures of one layer, with its critics' answers in this order of the observations."""
-    design, kind = actor_design(config), config.neuron_critic
-    params = nets.neurons[layer - len(nets.actor.weights)].weights
-    rounds = lesson.seen.shape[0] // whole.shape[0]  # inner steps of a pool
-    order = (order + whole.shape[0] * jnp.arange(rounds)[:, None]).ravel()
-    values = judge(params, kind, lesson.context, lesson.said)[order]
-    own = slopes(params, kind, lesson.context, lesson.said)[order]
-    whole = jnp.tile(whole, rounds)[:, None]
-    alone, together = (
-        layer_gradient(nets.actor.weights, design, layer, slope, lesson.seen) for slope in (own, through)
-    )
+    """Compares values and slopes ``[B, k]``, and gradients ``[n_in + 1, k]``, of a layer with those of the whole."""
+    (values, slopes), (whole_values, whole_slopes) = neurons, whole
     return Similarity(
-        value_correlation=_cosine(values - values.mean(axis=0), whole - whole.mean(axis=0)).mean(),
-        value_error=jnp.sqrt(jnp.square(values - whole).mean(axis=0)).mean() / (whole.std() + 1e-12),
-        gradient_cosine=_cosine(alone, together).mean(),
-        layer_cosine=_cosine(alone.reshape(-1, 1), together.reshape(-1, 1))[0],
-        sign_agreement=(jnp.sign(own) == jnp.sign(through)).mean(),
+        value_correlation=_cosine(values - values.mean(axis=0), whole_values - whole_values.mean(axis=0)).mean(),
+        value_error=jnp.sqrt(jnp.square(values - whole_values).mean(axis=0)).mean() / (whole_values.std() + 1e-12),
+        gradient_cosine=_cosine(gradient, whole_gradient).mean(),
+        layer_cosine=_cosine(gradient.reshape(-1, 1), whole_gradient.reshape(-1, 1))[0],
+        sign_agreement=(jnp.sign(slopes) == jnp.sign(whole_slopes)).mean(),
     )
 
 
 def _cosine(one: Array, other: Array) -> Array:
-    """Between columns ``[n, k]``: ``[k]``; 0 where one of them is 0."""
+    """Returns the cosines ``[k]`` between columns ``[n, k]``; 0 where one of them is 0."""
     size = jnp.linalg.norm(one, axis=0) * jnp.linalg.norm(other, axis=0)
     return (one * other).sum(axis=0) / jnp.maximum(size, 1e-20)
 
 
-def respond_to(actor: Weights, running: Running | tuple[()], obs: Array, config: DDPGConfig) -> Response:
-    """How the noiseless actor's neurons respond to observations.
+def measure_response(
+    actor: Weights, statistics: RunningStatistics | tuple[()], obs: Array, config: DDPGConfig
+) -> Response:
+    """Measures the response of the noiseless actor's neurons to observations.
 
     Args:
-      actor: its weights.
-      running: scale of the observations.
-      obs: raw ``[B, ...]``.
-      config: the config; any rule.
+      actor: weights of the actor.
+      statistics: of the observations.
+      obs: raw observations ``[B, ...]``.
+      config: that it was trained with, of DDPG or of neuron DDPG.
     """
-    design = actor_design(config)
-    firings = fire(actor, design, features(obs, running, config))
-    if design.recurrent:
-        firings = firings[-1:]
-    outputs = (*(0 for _ in firings[:-1]), design.sizes[-1])
-    found = [_respond(firing.said, count, design) for firing, count in zip(firings, outputs, strict=True)]
+    spec = network_spec(config)
+    activations = forward(actor, spec, normalize_obs(obs, statistics, config.obs_normalization, config.spec))
+    last, found = len(activations) - 1, []
+    for i, one in enumerate(activations):
+        if i < last and spec.recurrent:
+            continue
+        # Slopes follow from the outputs: 1 - a^2 of tanh, 0 or 1 of relu.
+        slope, actions = 1.0 - one.outputs**2, spec.sizes[-1] if i == last else 0
+        if spec.activation == "relu":
+            hidden = jnp.arange(slope.shape[-1]) < slope.shape[-1] - actions
+            slope = jnp.where(hidden, one.outputs > 0, slope)
+        found.append(Response(saturated=(slope < FLAT).mean(), spread=one.outputs.std(axis=0).mean()))
     return jax.tree.map(lambda *x: jnp.stack(x), *found)
-
-
-def _respond(said: Array, outputs: int, design: Design) -> Response:
-    """Of voltages ``[B, k]``, the last of outputs; slopes follow from them: ``1 - a^2`` of tanh, 0 or 1 of relu."""
-    slope = 1.0 - said**2
-    if design.activation == "relu":
-        hidden = jnp.arange(said.shape[-1]) < said.shape[-1] - outputs
-        slope = jnp.where(hidden, said > 0, slope)
-    return Response(saturated=(slope < FLAT).mean(), spread=said.std(axis=0).mean())

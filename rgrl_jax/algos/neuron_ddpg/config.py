@@ -1,0 +1,115 @@
+"""Settings of an actor whose neurons have critics of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.ddpg.config import DDPGConfig
+from rgrl_jax.algos.fields import choice, flag, integer, integers, number
+
+
+class NeuronDDPGConfig(DDPGConfig):
+    """Settings of one run, beside those of DDPG. A neuron's voltage is its output."""
+
+    topology: str = choice(
+        "feedforward",
+        "recurrent",
+        help="Layers of the actor that feed each other, or one pool of input, hidden and output neurons that all "
+        "read each other.",
+    )
+    inner_steps: int = integer(
+        3, "Steps of a recurrent pool from rest to action, in every environment step.", low=1, symbol="ℓ"
+    )
+    biases: bool = flag(True, "Whether the actor's neurons have biases.")
+    trained_layers: str = choice(
+        "all",
+        "outputs",
+        help="Neurons with critics of their own: all, or those of the output layer above hidden layers that stay as "
+        "they were drawn. A recurrent pool is one layer, of outputs too.",
+    )
+    neuron_critic: str = choice(
+        "mlp",
+        "linear",
+        "bilinear",
+        "layer",
+        help="Critic of a neuron's voltage a after the voltages v that it reads: a network of its own (mlp), "
+        "p v + q a as in the draft (linear), p v + a (q + w v) + k a^2 + v C v (bilinear), or one network for all "
+        "voltages of a layer (layer).",
+    )
+    neuron_hidden: tuple[int, ...] = integers(
+        (16, 16), "Tanh units of each layer of a neuron's critic that is a network.", low=1
+    )
+    critic_input: str = choice(
+        "voltages",
+        "observation",
+        help="Input of a neuron's critic: the voltages that the neuron reads, or also the observation, which is no "
+        "longer local.",
+    )
+    neuron_target: str = choice(
+        "own",
+        "whole",
+        help="Target of critics of neurons: the reward and their own next value (own); or, with noise on the "
+        "voltages of one layer at replayed observations, the change of the whole-action critic's value in standard "
+        "deviations of the batch (whole).",
+    )
+    actor_gradient: str = choice(
+        "neurons",
+        "whole",
+        help="Values that the actor climbs: every neuron its own critic's, or all layers together the whole-action "
+        "critic's as in DDPG, beside which critics of neurons only learn.",
+    )
+    train_both_critics: bool = flag(
+        False, "Whether a whole-action critic learns beside critics of neurons; nothing learns from it."
+    )
+    discounted: bool = flag(
+        True, "Whether critics of neurons discount; the loss of the draft's first experiment does not."
+    )
+    loss: str = choice(
+        "mean", "half", help="Loss of critics: the mean of squared errors, or half of it as in the draft's updates."
+    )
+    neuron_lr: float = number(1e-3, "Learning rate of the critics of neurons.")
+    voltage_source: str = choice(
+        "recomputed",
+        "stored",
+        help="Voltages that critics of neurons learn from: those of today's actor at stored observations, or those "
+        "that occurred.",
+    )
+    voltage_noise: float = number(
+        0.0,
+        "Standard deviation of the noise on hidden voltages, in training episodes with stored voltages or in updates "
+        "with `neuron_target` whole.",
+    )
+    output_voltage: str = choice(
+        "executed",
+        "own",
+        help="Voltage of output neurons that their critics learn from: the executed action, noise included, or the "
+        "neurons' own.",
+    )
+
+    @property
+    def has_whole_critic(self) -> bool:
+        """Whether there is a critic of the whole action."""
+        return self.train_both_critics or "whole" in (self.neuron_target, self.actor_gradient)
+
+    def validate(self) -> None:
+        """Checks every field and how they fit together, before anything compiles.
+
+        Raises:
+          ValueError: one sentence with the field, its value and what is allowed.
+        """
+        super().validate()
+        if not self.hidden and self.actor_gradient == "neurons":
+            raise ValueError("hidden = () must have an entry: without hidden units nothing is decentralised")
+        if self.neuron_critic == "layer" and self.topology == "recurrent":
+            raise ValueError("neuron_critic = 'layer' needs topology = 'feedforward': a pool has no layers")
+        whole, noise = self.neuron_target == "whole", self.voltage_noise
+        if fields.is_traced(noise):
+            return
+        if np.any(noise) and not (whole or self.voltage_source == "stored"):
+            raise ValueError(
+                f"voltage_noise = {noise} needs voltage_source = 'stored' or neuron_target = 'whole', or nothing "
+                "learns from it"
+            )
+        if whole and not np.all(noise):
+            raise ValueError(f"voltage_noise = {noise} must be above 0 with neuron_target = 'whole', which needs it")
