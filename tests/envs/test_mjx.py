@@ -171,7 +171,7 @@ def test_spec(name):
 def test_trains():
     """Episodes in lanes within a run, two seeds in one program."""
     config = rgrl.preset(
-        "mjx:InvertedPendulum-v5", algo="reinforce", hidden=(4,), episodes=3, max_steps=30, num_envs=2
+        "mjx:InvertedPendulum-v5", algo="reinforce", hidden=(4, 3), episodes=3, max_steps=30, num_envs=2
     )
     _, metrics = jax.jit(jax.vmap(rgrl.train, (0, None)))(jax.random.split(jax.random.key(0), 2), config)
     assert metrics.episode_return.shape == (2, 3) and metrics.terminated.any()
