@@ -138,7 +138,7 @@ def make_window_fn(
     """
     codec, target = components.codec, config.target
     novelty = window_replay.novelty(replay, codec, target.discount) if target.novelty else None
-    seen = _seen_range(scale_from or replay, codec) if target.reward_scale == "seen" else None
+    seen = window_replay.seen_range(scale_from or replay, codec) if target.reward_scale == "seen" else None
     shape = window_shape(codec, config)
 
     def get_window(row: Array) -> Window:
@@ -150,13 +150,6 @@ def make_window_fn(
         return window.replace(rewards=window.rewards.at[:, 0].set(scaled))
 
     return get_window
-
-
-def _seen_range(replay: ReplayState, codec: Codec) -> tuple[Array, Array]:
-    """Returns the smallest encoded target in the replay, and how far above it the largest is."""
-    encoded, stored = jax.vmap(codec.encode_reward)(replay.reward)[:, 0], replay.episode >= 0
-    low, high = jnp.min(encoded, where=stored, initial=jnp.inf), jnp.max(encoded, where=stored, initial=-jnp.inf)
-    return low, jnp.maximum(high - low, 1e-6)  # all alike: nothing to tell apart
 
 
 def _draw_rows(

@@ -341,6 +341,13 @@ def novelty(state: ReplayState, codec: Codec, discount: Scalar) -> Array:
     return jnp.zeros(capacity).at[age].set(value)
 
 
+def seen_range(state: ReplayState, codec: Codec) -> tuple[Array, Array]:
+    """Returns the smallest encoded target in the replay, and how far above it the largest is, scalars."""
+    encoded, stored = jax.vmap(codec.encode_reward)(state.reward)[:, 0], state.episode >= 0
+    low, high = jnp.min(encoded, where=stored, initial=jnp.inf), jnp.max(encoded, where=stored, initial=-jnp.inf)
+    return low, jnp.maximum(high - low, 1e-6)  # all alike: nothing to tell apart
+
+
 def _count_states(state: ReplayState, valid: Array, codec: Codec) -> Array:
     """Counts for each row how many of the same validity ``[C]`` hold a state that rounds to the same, ``[C]``."""
 
