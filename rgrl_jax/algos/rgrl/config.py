@@ -90,8 +90,8 @@ class PlannerConfig(Group):
     loss: str = choice(
         "squared",
         "absolute",
-        help="Distance between predicted and desired rewards: squared as in the paper, or absolute, by which the best "
-        "plan has the largest sum of rewards.",
+        help="Distance between predicted and desired rewards: squared as in the paper, or absolute, by which the "
+        "best plan has the largest sum of rewards.",
     )
     desired_reward: float = number(
         1.0, "Encoded reward that plans aim at; 1 is the upper end of the scale.", low=-10.0, high=10.0, symbol="r*"
