@@ -75,7 +75,7 @@ def spec_from_brax(
         return after.obs, (after, time), after.reward, terminated, (time >= limit) & ~terminated
 
     actions = Box(-1.0, 1.0, (_check_and_size(name, env, reset, step),))
-    if observation is None or reward_range is None:
+    if observation is None or reward_range is None:  # else that program need not be compiled
         low, high, rewards = _measure(reset, step, actions.shape)
         reward_range = reward_range or widen_rewards(*rewards)
         below, above = widen_bounds(low, high)

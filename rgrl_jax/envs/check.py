@@ -69,6 +69,7 @@ def _check_range(env_id: str, name: str, pair: Any, *, strict: bool) -> None:
 
 def _check_functions(env_id: str, spec: EnvSpec) -> None:
     """Compares shapes and types returned by ``reset`` and ``step`` with the spaces, and with each other."""
+    # Shapes alone are enough: no array is made before several processes have joined.
     key = jax.eval_shape(lambda: jax.random.key(0))
     obs, state = _trace(env_id, "reset", spec.reset, 2, key)
     _check_observation(env_id, "reset", obs, spec.observation)

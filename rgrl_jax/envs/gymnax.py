@@ -105,6 +105,7 @@ def _normal_form(env: Any, params: Any, dtype: Any) -> tuple[ResetFn, StepFn]:
 
     def step(key: Key, state: PyTree, action: Array) -> tuple[Array, PyTree, Array, Array, Array]:
         obs, state, reward, terminated, _ = env.step_env(key, state, action, params)
+        # gymnax reports the limit even where the episode ends by itself, and rewards of other types.
         truncated = jnp.asarray(env.is_truncated(state, params)) & ~jnp.asarray(terminated)
         return cast(obs), state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated), truncated
 

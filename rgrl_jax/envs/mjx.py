@@ -219,6 +219,7 @@ def _simulation(body: Any, frames: int) -> Callable[[State, Array], State]:
             data = blank.replace(qpos=position, qvel=velocity, qacc_warmstart=guess, ctrl=action.astype(guess.dtype))
             return mjx.forward(model, data).qacc
 
+        # The solver starts from the last acceleration, without which contacts take more iterations.
         state, _ = jax.lax.scan(lambda s, _: (_integrate(accelerate, h, s), None), state, length=frames)
         return state._replace(time=state.time + 1)
 

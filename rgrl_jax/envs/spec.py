@@ -150,7 +150,7 @@ def host_spec(
 
 
 def observation_struct(spec: EnvSpec, key: Key | None = None) -> jax.ShapeDtypeStruct:
-    """Returns shape and type of an observation.
+    """Returns shape ``[...]`` and type of an observation.
 
     Args:
       spec: the environment.

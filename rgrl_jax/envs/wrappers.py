@@ -38,6 +38,7 @@ def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
             after = spec.step(jax.random.fold_in(key, i), state, action)
             ended = terminated | truncated
             after = (*after[:2], total + after[2], *after[3:])
+            # A scan cannot stop early, so that steps behind the end are computed and dropped.
             return jax.tree.map(lambda old, new: jnp.where(ended, old, new), carry, after), None
 
         first = spec.step(jax.random.fold_in(key, 0), state, action)

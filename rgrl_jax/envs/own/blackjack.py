@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
+from gymnax.environments.environment import EnvParams
 
 from rgrl_jax.types import Array, Key
 
@@ -38,25 +39,18 @@ class EnvState(environment.EnvState):
     over: Array
 
 
-@struct.dataclass
-class EnvParams(environment.EnvParams):
-    """Step limit, which no episode exceeds."""
-
-    max_steps_in_episode: int = MOST_STEPS
-
-
 def draw_cards(key: Key, count: int) -> Array:
     """Draws cards ``[count]`` int32 from an infinite deck: 1 to 9 with chance 1/13 each, 10 with 4/13."""
     return jnp.minimum(jax.random.randint(key, (count,), 1, 14, dtype=jnp.int32), 10)
 
 
 def total(hard: Array, ace: Array) -> Array:
-    """Totals a hand from its sum with aces as 1; one ace counts 11 if that does not bust. Same shape."""
+    """Totals hands ``[...]`` from their sums with aces as 1; one ace counts 11 if that does not bust."""
     return hard + 10 * usable_ace(hard, ace)
 
 
 def usable_ace(hard: Array, ace: Array) -> Array:
-    """Tells whether a hand has an ace that counts 11. Same shape, bool."""
+    """Tells which hands ``[...]`` have an ace that counts 11."""
     return ace & (hard <= 11)
 
 
@@ -74,7 +68,7 @@ def play_dealer(hand: Array, cards: Array) -> Array:
     hard = hand.sum() + jnp.cumsum(drawn)
     ace = (hand == 1).any() | (jnp.cumsum(drawn == 1) > 0)
     totals = total(hard, ace)
-    return totals[jnp.argmax(totals >= DEALER_STOPS)]
+    return totals[jnp.argmax(totals >= DEALER_STOPS)]  # argmax finds the first
 
 
 class Blackjack(environment.Environment[EnvState, EnvParams]):
@@ -93,27 +87,16 @@ class Blackjack(environment.Environment[EnvState, EnvParams]):
       sab: with these cards a player wins unless the dealer has them too, as in Sutton and Barto.
     """
 
+    name = "Blackjack-v1"
+    num_actions = 2
+    default_params = EnvParams(max_steps_in_episode=MOST_STEPS)
+
     def __init__(self, natural: bool = False, sab: bool = False):
         self.natural = natural
         self.sab = sab
 
-    @property
-    def default_params(self) -> EnvParams:
-        """Returns the step limit."""
-        return EnvParams()
-
-    @property
-    def name(self) -> str:
-        """Returns Gymnasium's name."""
-        return "Blackjack-v1"
-
-    @property
-    def num_actions(self) -> int:
-        """Counts stick and hit."""
-        return 2
-
     def reset_env(self, key: Key, params: EnvParams) -> tuple[Array, EnvState]:
-        """Deals two cards to the dealer, then two to the player."""
+        """Deals two cards to the dealer, then two to the player; returns observation ``[3]`` and state."""
         cards = draw_cards(key, 4)
         state = EnvState(
             time=jnp.int32(0),
@@ -128,7 +111,7 @@ class Blackjack(environment.Environment[EnvState, EnvParams]):
     def step_env(
         self, key: Key, state: EnvState, action: Array, params: EnvParams
     ) -> tuple[Array, EnvState, Array, Array, dict[str, Any]]:
-        """Sticks or hits; the cards are the first of ``draw_cards(key, MOST_DRAWS)``."""
+        """Sticks or hits with the first of ``draw_cards(key, MOST_DRAWS)``; returns the observation ``[3]`` first."""
         cards = draw_cards(key, MOST_DRAWS)
         hit = jnp.asarray(action) == HIT
         player = state.player + jnp.where(hit, cards[0], 0)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
+from gymnax.environments.environment import EnvParams
 
 from rgrl_jax.types import Array, Key
 
@@ -44,13 +45,6 @@ class EnvState(environment.EnvState):
     door: Array
 
 
-@struct.dataclass
-class EnvParams(environment.EnvParams):
-    """Step limit, on which the reward depends; by default MiniGrid's for a size of 5."""
-
-    max_steps_in_episode: int = 250
-
-
 class DoorKey(environment.Environment[EnvState, EnvParams]):
     """MiniGrid's DoorKey: fetch the key, unlock the door, walk to the goal in the far corner.
 
@@ -69,28 +63,19 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
       size: width and height of the grid, outer walls included; MiniGrid has 5, 6, 8 and 16.
     """
 
+    name, suffix = "DoorKey", ""
+    num_actions = 7
+    default_params = EnvParams()
+
     def __init__(self, size: int = 5):
         if size < 5:
             raise ValueError(f"size = {size} is too small: two rooms and their walls need 5")
         self.size = size
-
-    @property
-    def default_params(self) -> EnvParams:
-        """Returns MiniGrid's limit for this size."""
-        return EnvParams(max_steps_in_episode=10 * self.size**2)
-
-    @property
-    def name(self) -> str:
-        """Returns ``DoorKey-5x5`` for a size of 5."""
-        return f"DoorKey-{self.size}x{self.size}"
-
-    @property
-    def num_actions(self) -> int:
-        """Counts MiniGrid's actions."""
-        return 7
+        self.name = f"DoorKey-{size}x{size}{self.suffix}"
+        self.default_params = EnvParams(max_steps_in_episode=10 * size**2)
 
     def reset_env(self, key: Key, params: EnvParams) -> tuple[Array, EnvState]:
-        """Draws the wall, the door in it, and agent and key in different cells of the room to its left."""
+        """Draws the wall, the door in it, and agent and key ``[2]`` in different cells of the room to its left."""
         inside = self.size - 2
         wall_key, room_key = jax.random.split(key)
         # MiniGrid never puts the door into the lowest row.
@@ -113,7 +98,7 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
     def step_env(
         self, key: Key, state: EnvState, action: Array, params: EnvParams
     ) -> tuple[Array, EnvState, Array, Array, dict[str, Any]]:
-        """Takes one action; nothing is random."""
+        """Takes one action; nothing is random. The observation is that of `observe`, ``[7, 7, 11]`` here."""
         action = jnp.asarray(action)
         ahead = state.position + jnp.array(DIRECTIONS, jnp.int32)[state.direction]
         content = self.contents(state, ahead)
@@ -182,10 +167,7 @@ class DoorKeyFull(DoorKey):
     locked): 34 bits for a size of 5. It determines the state except the time.
     """
 
-    @property
-    def name(self) -> str:
-        """Returns ``DoorKey-5x5-full`` for a size of 5."""
-        return f"{super().name}-full"
+    suffix = "-full"
 
     def observe(self, key: Key, state: EnvState, action: Array | None, params: EnvParams) -> Array:
         """Returns agent, direction, key and door, ``[3 n + 7]`` bool."""
@@ -222,6 +204,7 @@ def visible(clear: Array) -> Array:
 
     def to_the_right(seen: Array, clear: Array) -> tuple[Array, Array]:
         """Returns the cells ``[V]`` of a row seen after a pass, and those of the row above seen by it."""
+        # Sight reaches a cell if a seen one stands between it and the last blocking one to its left.
         last_block = jnp.where(before & ~clear, index, -1).max(axis=1)
         last_seen = jnp.where(before & seen, index, -1).max(axis=1)
         seen = seen | (last_seen > last_block)

@@ -23,7 +23,7 @@ class GymnasiumMountainCarContinuous(gymnax_car.ContinuousMountainCar):
     def step_env(
         self, key: Key, state: gymnax_car.EnvState, action: Array, params: gymnax_car.EnvParams
     ) -> tuple[Array, gymnax_car.EnvState, Array, Array, dict[str, Any]]:
-        """Steps once with a force ``action ()``."""
+        """Steps once with a force ``action ()``; returns position and velocity ``[2]`` first."""
         no_goal = params.replace(goal_position=jnp.inf)  # without a goal gymnax moves the car as Gymnasium does
         _, state, reward, _, _ = super().step_env(key, state, action, no_goal)
         hit = (state.position <= params.min_position) & (state.velocity < 0)

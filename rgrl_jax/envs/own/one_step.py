@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from gymnax.environments import environment, spaces
+from gymnax.environments.environment import EnvParams
 
 from rgrl_jax.types import Array, Key
 
@@ -21,38 +22,29 @@ class EnvState(environment.EnvState):
     target: Array
 
 
-@struct.dataclass
-class EnvParams(environment.EnvParams):
-    """Step limit, which no episode exceeds."""
-
-    max_steps_in_episode: int = 1
-
-
 class OneStep(environment.Environment[EnvState, EnvParams]):
     """Base class of tasks of one step."""
 
+    name, num_actions = "OneStep", 0
+    default_params = EnvParams(max_steps_in_episode=1)
+
     def sample_task(self, key: Key) -> tuple[Array, Array]:
-        """Draws an observation and its right answer ``()``."""
+        """Draws an observation ``[n]`` and its right answer ``()``."""
         raise NotImplementedError
 
     def reward(self, action: Array, target: Array) -> Array:
         """Returns the reward ``()`` of an answer."""
         raise NotImplementedError
 
-    @property
-    def default_params(self) -> EnvParams:
-        """Returns the step limit."""
-        return EnvParams()
-
     def reset_env(self, key: Key, params: EnvParams) -> tuple[Array, EnvState]:
-        """Draws a task."""
+        """Draws a task and returns its observation ``[n]`` first."""
         observation, target = self.sample_task(key)
         return observation, EnvState(time=jnp.int32(0), observation=observation, target=target)
 
     def step_env(
         self, key: Key, state: EnvState, action: Array, params: EnvParams
     ) -> tuple[Array, EnvState, Array, Array, dict[str, Any]]:
-        """Rewards the answer and ends the episode; the observation stays."""
+        """Rewards the answer and ends the episode; the observation ``[n]`` stays."""
         reward = self.reward(jnp.asarray(action), state.target)
         state = state.replace(time=state.time + 1)
         return state.observation, state, reward.astype(jnp.float32), jnp.bool_(True), {}
@@ -74,21 +66,14 @@ class Multiplexer(OneStep):
       address_bits: ``k``.
     """
 
+    num_actions = 2
+
     def __init__(self, address_bits: int):
         self.address_bits = address_bits
-
-    @property
-    def name(self) -> str:
-        """Returns the registered name."""
-        return f"Multiplexer-{self.address_bits}"
-
-    @property
-    def num_actions(self) -> int:
-        """Counts off and on."""
-        return 2
+        self.name = f"Multiplexer-{address_bits}"
 
     def sample_task(self, key: Key) -> tuple[Array, Array]:
-        """Draws bits as -1 and 1, and returns the addressed one as 0 or 1 too."""
+        """Draws bits ``[k + 2 ** k]`` as -1 and 1; the answer is the addressed one as 0 or 1."""
         k = self.address_bits
         bits = jax.random.bernoulli(key, 0.5, (k + 2**k,)).astype(jnp.int32)
         address = (bits[:k] * 2 ** jnp.arange(k - 1, -1, -1)).sum()
@@ -115,21 +100,16 @@ class ScalarRegression(OneStep):
     Answers are clipped to -100..100. Source: the reference code of MAP propagation, with other ``A`` and ``B``.
     """
 
-    SIZE = 8
-    BOUND = 100.0
+    name = "ScalarRegression"
+    SIZE, BOUND = 8, 100.0
 
     def __init__(self) -> None:
         rng = np.random.default_rng(0)
         self.first = rng.standard_normal((self.SIZE, self.SIZE)).astype(np.float32)
         self.second = rng.standard_normal(self.SIZE).astype(np.float32)
 
-    @property
-    def name(self) -> str:
-        """Returns the registered name."""
-        return "ScalarRegression"
-
     def sample_task(self, key: Key) -> tuple[Array, Array]:
-        """Draws an input of the fixed network and returns its output too."""
+        """Draws an input ``[8]`` of the fixed network; the answer is its output."""
         observation = jax.random.normal(key, (self.SIZE,))
         return observation, jax.nn.relu(jax.nn.relu(observation @ self.first) @ self.second)
 
