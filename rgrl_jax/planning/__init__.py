@@ -4,7 +4,7 @@ from rgrl_jax.planning.descent import deduce
 from rgrl_jax.planning.gradient import absolute_error, mean_error, plan, plan_error
 from rgrl_jax.planning.outputs import DeductionOutput, ModelOutput, PlanOutput
 from rgrl_jax.planning.sampling import Sampler, cem, mppi, sample_plan, shooting
-from rgrl_jax.planning.squash import softmax_actions, straight_through
+from rgrl_jax.planning.squash import straight_through
 
 __all__ = [
     "DeductionOutput",
@@ -20,6 +20,5 @@ __all__ = [
     "plan_error",
     "sample_plan",
     "shooting",
-    "softmax_actions",
     "straight_through",
 ]

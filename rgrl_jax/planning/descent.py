@@ -44,7 +44,9 @@ def descend(
         updates, opt_state = optimizer.update(gradient, opt_state, value)
         return (optax.apply_updates(value, updates), opt_state), loss
 
-    draws = ensemble.draw(key, params, (iterations,))  # outside the loop: no random bits inside
+    # Drawn outside the loop, which then holds no random bits; under `vmap` with an unmapped key the indices are
+    # shared by all rows, so that every row multiplies the same member's weights.
+    draws = ensemble.draw(key, params, (iterations,))
     (value, _), loss = jax.lax.scan(step, (start, optimizer.init(start)), draws)
     return value, loss
 

@@ -147,15 +147,12 @@ def make_problem(
 ) -> PlanProblem:
     """Makes a `PlanProblem` of the arguments that all planners have, see `plan`; checks their shapes."""
     chex.assert_rank(init_plan, 2, custom_message="init_plan must be [T, A]; map over more axes by vmap")
-    members = params, broadcast_to_members(desired_reward, params)
+    desired = jnp.asarray(desired_reward)
+    if desired.ndim < 3:
+        desired = jnp.broadcast_to(desired, (ensemble.size(params), *desired.shape))
+    members = params, desired
     ensemble.size(members)  # refuses leaves that differ in their member axis
     return PlanProblem(members, apply, context, loss_fn, squash, execute or squash)
-
-
-def broadcast_to_members(desired_reward: Scalar, params: PyTree) -> Array:
-    """Returns desired rewards with a leading member axis ``[E, ...]``, which those with three axes have already."""
-    desired = jnp.asarray(desired_reward)
-    return desired if desired.ndim == 3 else jnp.broadcast_to(desired, (ensemble.size(params), *desired.shape))
 
 
 def make_output(problem: PlanProblem, start: Array, latent: Array, loss: Array) -> PlanOutput:
@@ -169,8 +166,7 @@ def make_output(problem: PlanProblem, start: Array, latent: Array, loss: Array) 
     """
     params, desired = problem.members
     actions = problem.squash(latent)
-    executed = problem.execute(latent)
-    outputs = jax.vmap(problem.apply, in_axes=(0, None, None))(params, problem.context, executed)
+    outputs = jax.vmap(problem.apply, in_axes=(0, None, None))(params, problem.context, problem.execute(latent))
     return PlanOutput(
         plan=actions,
         latent=latent,

@@ -101,32 +101,26 @@ def sample_plan(
 
     Args:
       key: decides the members and the plans drawn; shared by the rows of a batch if it is not mapped.
-      params: see `rgrl_jax.plan`, as for all that is not said here.
       apply: need not be differentiable.
-      context: see there.
       init_plan: the first mean, ``[T, A]`` before the squash.
       sampler: as made by `shooting`, `cem` or `mppi`.
       iterations: rounds of draws ``K``. The budget is ``iterations * samples`` model rollouts forward, where gradient
         planning takes ``iterations`` forward and backward.
-      desired_reward: see there.
-      loss_fn: see there.
-      squash: see there.
-      execute: only the last mean is scored by it; plans on the way are by ``squash``.
+      execute: scores the last mean alone; plans on the way are scored by ``squash``.
 
     Returns:
       A `PlanOutput` of the last mean.
-
-    Raises:
-      AssertionError: an array has another shape than said there.
     """
     problem = make_problem(params, apply, context, init_plan, desired_reward, loss_fn, squash, execute)
 
     def step(carry: tuple[Array, Array], now: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
         (mean, std), (member, noise) = carry, now
+        # The mean competes too: shooting never gets worse, and the loss before each step is its error.
         latents = jnp.concatenate([mean[None], mean + std * noise])
         errors = jax.vmap(problem.error, in_axes=(None, 0))(ensemble.select(problem.members, member), latents)
         return sampler.move(mean, std, latents, errors), errors[0]
 
+    # All noise is drawn before the loop; rows that share an unmapped key share the array as well.
     member_key, noise_key = jax.random.split(key)
     draws = ensemble.draw(member_key, params, (iterations,))
     noise = jax.random.normal(noise_key, (iterations, sampler.samples - 1, *init_plan.shape))

@@ -19,6 +19,7 @@ def straight_through(latent: Array) -> Array:
     As ``squash`` it descends actions as they are executed; as ``execute`` it scores a finished plan by them. The
     estimator is that of Bengio, Leonard and Courville (2013).
     """
+    # The sum is `hard` in value; its derivative is that of `soft`, since the rest counts as a constant.
     soft = softmax_actions(latent)
     hard = 2.0 * jax.nn.one_hot(jnp.argmax(latent, axis=-1), latent.shape[-1]) - 1.0
     return soft + jax.lax.stop_gradient(hard - soft)

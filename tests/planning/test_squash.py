@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from rgrl_jax.planning import softmax_actions, straight_through
+from rgrl_jax.planning.squash import softmax_actions, straight_through
 
 LATENT = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 

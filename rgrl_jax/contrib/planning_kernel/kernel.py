@@ -24,7 +24,6 @@ from rgrl_jax.algos.rgrl.models.sequence_model import SequenceModel
 from rgrl_jax.contrib.planning_kernel.blocks import CELLS, LARGEST, cut, cut_members, cut_rows
 from rgrl_jax.contrib.planning_kernel.tile import Settings, descend_tile, working_memory
 from rgrl_jax.planning import ensemble
-from rgrl_jax.planning.gradient import broadcast_to_members
 from rgrl_jax.types import Array, Key, PyTree, Scalar
 
 WEIGHTS = 1_000_000
@@ -78,8 +77,7 @@ def descend_rows(
         raise ValueError(f"the planning kernel {reason}")
     plans, horizon, actions = start.shape
     rows, spec = tile_rows(plans), module.spec
-    desired = broadcast_to_members(desired_reward, params)
-    desired = jax.vmap(lambda own: jnp.broadcast_to(own, (horizon, spec.reward_size)))(desired)
+    desired = jnp.broadcast_to(desired_reward, (ensemble.size(params), horizon, spec.reward_size))
     parts = jnp.stack(jax.tree.leaves(memory), axis=3)  # [B, E, L, parts, d]
     shared = (
         cut_members(params, module),
