@@ -14,24 +14,18 @@ class DDPGConfig(Config):
 
     env_id: str = name("Pendulum-v1", "Registered environment of continuous actions.")
     episodes: int = integer(100, "Training episodes, or rows of `num_envs` episodes.", low=1)
-    num_envs: int = integer(
-        1,
-        "Environments stepped together; they share networks and replay, and a row of the metrics is their mean.",
-        low=1,
-    )
+    num_envs: int = integer(1, "Environments stepped together; a row of the metrics is their mean.", low=1)
     obs_normalization: str = choice(
         "raw",
         "range",
         "running",
-        help="Scale of observations: none, the ranges of the environment, or running mean and deviation.",
+        help="Scale of observations: none, the environment's ranges, or running statistics.",
     )
     reward_scale: float = number(1.0, "Factor on rewards in learning.")
     hidden: tuple[int, ...] = integers((64, 64), "Hidden units of each layer of the actor.", low=1)
     activation: str = choice("relu", "tanh", help="Activation of the actor's hidden units; its outputs are tanh.")
     final_init: float = number(
-        3e-3,
-        "Half-width of the uniform distribution of the last layers' first weights; 0 for 1 / sqrt(inputs), as "
-        "elsewhere.",
+        3e-3, "Half-width of the initial weights of last layers; 0 for 1 / sqrt(inputs) as in the others."
     )
     critic_hidden: tuple[int, ...] = integers((64, 64), "Relu units of each layer of the critic.", low=1)
     action_layer: int = integer(0, "Layer of the critic at which the action joins, from 0.")
@@ -39,14 +33,10 @@ class DDPGConfig(Config):
     bootstrap: str = choice(
         "truncated", "never", "always", help="Ends past which values count: those by a time limit, none, or all."
     )
-    tau: float = number(
-        0.005, "Share of the networks that enters their targets at every update.", high=1.0, symbol="τ"
-    )
+    tau: float = number(0.005, "Share of the networks that enters their targets per update.", high=1.0, symbol="τ")
     optimizer: str = choice("adam", "sgd", help="Optimizer of all networks.")
     actor_lr: float = number(1e-3, "Learning rate of the actor.")
-    hidden_lr_scale: float = number(
-        1.0, "Factor on the learning rate of the actor's hidden layers; 0 leaves them as they were drawn."
-    )
+    hidden_lr_scale: float = number(1.0, "Factor on the learning rate of the actor's hidden layers; 0 freezes them.")
     critic_lr: float = number(1e-3, "Learning rate of the critic.")
     critic_decay: float = number(0.0, "Weight decay of the critic, added to its gradient.")
     batch_size: int = integer(64, "Steps per update.", low=1, symbol="N")
@@ -57,10 +47,10 @@ class DDPGConfig(Config):
         "gaussian",
         "ou",
         "none",
-        help="Noise on the actions of training episodes: a new one per step, an Ornstein-Uhlenbeck process, or none.",
+        help="Noise on training actions: fresh ones, an Ornstein-Uhlenbeck process, or none.",
     )
     noise_std: float = number(
-        0.1, "Standard deviation of the noise per step, in halves of the range of the actions.", symbol="σ"
+        0.1, "Standard deviation of the noise per step, in halves of the actions' range.", symbol="σ"
     )
     ou_theta: float = number(
         0.15, "Share of its distance from 0 that an Ornstein-Uhlenbeck process loses per step.", high=1.0, symbol="θ"

@@ -19,7 +19,7 @@ from rgrl_jax import display, ring_buffer
 from rgrl_jax.algos.base import Algorithm, Cost, tree_bytes
 from rgrl_jax.algos.ddpg.agent import Agent
 from rgrl_jax.algos.ddpg.config import DDPGConfig
-from rgrl_jax.algos.ddpg.update import Batch, count_weights
+from rgrl_jax.algos.ddpg.update import Batch, TrainedNetwork
 from rgrl_jax.envs.spec import EnvSpec, observation_struct
 from rgrl_jax.normalization import (
     RunningStatistics,
@@ -118,19 +118,6 @@ def init(key: Key, config: DDPGConfig, agent: Agent) -> DDPGState:
         updates=jnp.int32(0),
         episode=jnp.int32(0),
         env_steps=jnp.int32(0),
-    )
-
-
-def init_learner(state: DDPGState, config: DDPGConfig, agent: Agent) -> OnlineLearner:
-    """Makes the learner at the start of an episode; its noise is at rest."""
-    rows = (config.spec.max_steps, config.num_envs)
-    return OnlineLearner(
-        networks=state.networks,
-        statistics=state.statistics,
-        updates=state.updates,
-        noise=jnp.zeros((config.num_envs, space_size(config.action_space))),
-        extras=jax.tree.map(lambda x: jnp.zeros((*rows, *x.shape), x.dtype), agent.extras),
-        error=jnp.float32(0.0),
     )
 
 
@@ -249,10 +236,18 @@ def next_noise(key: Key, noise: Array, config: DDPGConfig) -> Array:
 
 
 def act(state: DDPGState, config: DDPGConfig, agent: Agent) -> Actor:
-    """Returns who plays the next training episode and learns in it."""
+    """Returns the actor of the next training episode, which learns in it; its noise starts at rest."""
+    rows = (config.spec.max_steps, config.num_envs)
+    learner = OnlineLearner(
+        networks=state.networks,
+        statistics=state.statistics,
+        updates=state.updates,
+        noise=jnp.zeros((config.num_envs, space_size(config.action_space))),
+        extras=jax.tree.map(lambda x: jnp.zeros((*rows, *x.shape), x.dtype), agent.extras),
+        error=jnp.float32(0.0),
+    )
     key = jax.random.fold_in(state.key, state.episode)
-    carry = init_learner(state, config, agent)
-    return Actor(key, make_policy(state, config, agent), config.num_envs, carry, {})
+    return Actor(key, make_policy(state, config, agent), config.num_envs, learner, {})
 
 
 def learn(
@@ -279,7 +274,7 @@ def learn(
 
 
 def evaluation_actor(key: Key, state: DDPGState, config: DDPGConfig, num_envs: int, agent: Agent) -> Actor:
-    """Returns who plays episodes of the frozen agent, without any noise."""
+    """Returns the actor of episodes of the frozen agent, without any noise."""
     spec, to_action = config.spec, jax.vmap(partial(to_env_action, box=config.action_space))
 
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
@@ -297,7 +292,9 @@ def cost(config: DDPGConfig, agent: Agent) -> Cost:
     A weight is counted with 6 operations per step of a batch, forward and backward, and with 2 more for its target.
     """
     state = jax.eval_shape(partial(init, config=config, agent=agent), jax.eval_shape(lambda: jax.random.key(0)))
-    count, longest = count_weights(state.networks), config.spec.max_steps
+    trained = jax.tree.leaves(state.networks, is_leaf=lambda x: isinstance(x, TrainedNetwork))
+    count = sum(x.size for x in jax.tree.leaves([network.weights for network in trained]))
+    longest = config.spec.max_steps
     return Cost(
         env_id=config.env_id,
         episodes=config.episodes,

@@ -105,9 +105,3 @@ def update_targets(networks: T, tau: Scalar) -> T:
 
     moved: T = jax.tree.map(follow, networks, is_leaf=lambda x: isinstance(x, TrainedNetwork))
     return moved
-
-
-def count_weights(networks: PyTree) -> int:
-    """Counts the weights of every `TrainedNetwork` in a pytree, without targets and optimizers."""
-    found = jax.tree.leaves(networks, is_leaf=lambda x: isinstance(x, TrainedNetwork))
-    return sum(x.size for network in found for x in jax.tree.leaves(network.weights))

@@ -10,23 +10,17 @@ from rgrl_jax.algos.fields import choice, flag, integer, integers, number
 
 
 class NeuronDDPGConfig(DDPGConfig):
-    """Settings of one run, beside those of DDPG. A neuron's voltage is its output."""
+    """Settings of one run beside those of DDPG. The voltage of a neuron is its output."""
 
     topology: str = choice(
-        "feedforward",
-        "recurrent",
-        help="Layers of the actor that feed each other, or one pool of input, hidden and output neurons that all "
-        "read each other.",
+        "feedforward", "recurrent", help="Layers that feed each other, or one pool of all neurons."
     )
-    inner_steps: int = integer(
-        3, "Steps of a recurrent pool from rest to action, in every environment step.", low=1, symbol="ℓ"
-    )
+    inner_steps: int = integer(3, "Steps of a recurrent pool from rest to action.", low=1, symbol="ℓ")
     biases: bool = flag(True, "Whether the actor's neurons have biases.")
     trained_layers: str = choice(
         "all",
         "outputs",
-        help="Neurons with critics of their own: all, or those of the output layer above hidden layers that stay as "
-        "they were drawn. A recurrent pool is one layer, of outputs too.",
+        help="Neurons with critics, which alone learn: all, or those of the last layer; of a pool, all.",
     )
     neuron_critic: str = choice(
         "mlp",
@@ -37,14 +31,9 @@ class NeuronDDPGConfig(DDPGConfig):
         "p v + q a as in the draft (linear), p v + a (q + w v) + k a^2 + v C v (bilinear), or one network for all "
         "voltages of a layer (layer).",
     )
-    neuron_hidden: tuple[int, ...] = integers(
-        (16, 16), "Tanh units of each layer of a neuron's critic that is a network.", low=1
-    )
+    neuron_hidden: tuple[int, ...] = integers((16, 16), "Tanh units of each layer of a neuron's critic.", low=1)
     critic_input: str = choice(
-        "voltages",
-        "observation",
-        help="Input of a neuron's critic: the voltages that the neuron reads, or also the observation, which is no "
-        "longer local.",
+        "voltages", "observation", help="Input of a neuron's critic: v, or also the observation, which is not local."
     )
     neuron_target: str = choice(
         "own",
@@ -59,32 +48,21 @@ class NeuronDDPGConfig(DDPGConfig):
         help="Values that the actor climbs: every neuron its own critic's, or all layers together the whole-action "
         "critic's as in DDPG, beside which critics of neurons only learn.",
     )
-    train_both_critics: bool = flag(
-        False, "Whether a whole-action critic learns beside critics of neurons; nothing learns from it."
-    )
-    discounted: bool = flag(
-        True, "Whether critics of neurons discount; the loss of the draft's first experiment does not."
-    )
-    loss: str = choice(
-        "mean", "half", help="Loss of critics: the mean of squared errors, or half of it as in the draft's updates."
-    )
+    train_both_critics: bool = flag(False, "Whether a whole-action critic learns too, from which nothing learns.")
+    discounted: bool = flag(True, "Whether critics of neurons discount; the draft's first experiment does not.")
+    loss: str = choice("mean", "half", help="Loss of critics: the mean squared error, or half of it as in the draft.")
     neuron_lr: float = number(1e-3, "Learning rate of the critics of neurons.")
     voltage_source: str = choice(
-        "recomputed",
-        "stored",
-        help="Voltages that critics of neurons learn from: those of today's actor at stored observations, or those "
-        "that occurred.",
+        "recomputed", "stored", help="Voltages to learn from: today's at stored observations, or those that occurred."
     )
     voltage_noise: float = number(
         0.0,
-        "Standard deviation of the noise on hidden voltages, in training episodes with stored voltages or in updates "
-        "with `neuron_target` whole.",
+        "Standard deviation of the noise on hidden voltages that are stored, or tried if `neuron_target` is whole.",
     )
     output_voltage: str = choice(
         "executed",
         "own",
-        help="Voltage of output neurons that their critics learn from: the executed action, noise included, or the "
-        "neurons' own.",
+        help="Output voltages to learn from: executed actions, noise included, or the neurons' own.",
     )
 
     @property
