@@ -1,5 +1,6 @@
 """Environments on the host: their episodes are those of the compiled rollout, and everything that runs one works."""
 
+import contextlib
 import dataclasses
 import functools
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 from flax import struct
 from PIL import Image
-from tiny import TINY, TOY, TRAIN, ToyConfig, assert_same, says
+from tiny import TINY, TRAIN, OnHost, assert_same, hosted, says
 
 import rgrl_jax as rgrl
-from rgrl_jax.algos import base
-from rgrl_jax.algos import config as fields
-from rgrl_jax.envs import registry
-from rgrl_jax.experiment import host
+from rgrl_jax import envs
+from rgrl_jax.algos import Actor, Algorithm, Config, fields, register_algorithm
+from rgrl_jax.algos.base import unregister_algorithm
+from rgrl_jax.callbacks import StopAtGoal
+from rgrl_jax.experiment import host_rollout
+from rgrl_jax.rollout import episode_metrics
 
 KEY = jax.random.key(0, impl="unsafe_rbg")  # draws in one operation, which compiles in half the time
 OTHER = jax.random.key(1, impl="unsafe_rbg")
@@ -47,7 +50,7 @@ def make_track(max_steps, shove=1.0, action=None):
         reward, terminated = 1.0 - jnp.abs(x + v), jnp.abs(x + v) >= 1.0
         return jnp.append(moved, 0.5), (moved, t + 1), reward, terminated, (t + 1 >= limit) & ~terminated
 
-    return rgrl.EnvSpec(
+    return envs.EnvSpec(
         env_id="Track",
         reset=reset,
         step=step,
@@ -63,41 +66,6 @@ def make_track(max_steps, shove=1.0, action=None):
 def make_smooth_track(max_steps):
     """The same with a push of any strength."""
     return dataclasses.replace(make_track(max_steps, 3.0, rgrl.Box(-1.0, 1.0, ())), env_id="Smooth")
-
-
-class OnHost:
-    """A pure environment that keeps its own state, on the host, reset by the keys that `rollout` would give it."""
-
-    alive = 0
-
-    def __init__(self, spec):
-        self.start, self.go = _programs(spec)
-        OnHost.alive += 1
-
-    def reset(self, key):
-        """Begins an episode."""
-        obs, self.state = self.start(key)
-        self.steps = 0
-        return np.asarray(obs)
-
-    def step(self, action):
-        """One step; nothing is drawn at random in it."""
-        obs, self.state, *rest = self.go(KEY, self.state, action)
-        self.steps += 1
-        return np.asarray(obs), *(x.item() for x in rest)
-
-    def render(self):
-        """A picture that grows brighter."""
-        return np.full((20, 30, 3), 10 * self.steps, np.uint8)
-
-    def close(self):
-        """Counts."""
-        OnHost.alive -= 1
-
-
-@functools.cache
-def _programs(spec):
-    return jax.jit(spec.reset), jax.jit(spec.step)
 
 
 class Trap(OnHost):
@@ -121,72 +89,51 @@ class Told(OnHost):
         return obs, 1.0, self.steps == Told.end, self.steps == Told.end
 
 
-def hosted(kind, name, env_id, max_steps):
-    """The spec of a pure environment, on the host."""
-    spec = rgrl.make_spec(env_id, max_steps)
-    shared = ("observation", "action", "reward_range", "return_range", "max_steps", "goal")
-    ranges = {name: getattr(spec, name) for name in shared}
-    return rgrl.host_spec(name, lambda drawn: kind(spec), **ranges)
-
-
 @pytest.fixture(autouse=True)
-def environments(monkeypatch):
+def environments():
     """The track, here and on the host, an algorithm that compiles at once, and a look at what is left open."""
-    monkeypatch.setattr(registry, "_ENVS", dict(registry._ENVS))
-    monkeypatch.setitem(base._ALGORITHMS, WalkerConfig, WALKER)
-    rgrl.register_env("Track", make_track)
-    rgrl.register_env("Smooth", make_smooth_track)
-    for name, kind, env_id in (
-        ("Host-Track", OnHost, "Track"),
-        ("Host-Smooth", OnHost, "Smooth"),
-        ("Trap", Trap, "Track"),
-        ("Told", Told, "Track"),
-    ):
-        rgrl.register_env(name, functools.partial(hosted, kind, name, env_id))
+    register_algorithm("walker", WalkerConfig, WALKER)
+    envs.register("Track", make_track)
+    envs.register("Smooth", make_smooth_track)
     OnHost.alive = 0
-    yield
+    with contextlib.ExitStack() as stack:
+        stack.callback(lambda: (envs.unregister("Track"), envs.unregister("Smooth"), unregister_algorithm("walker")))
+        for name, kind, env_id in (
+            ("Host-Track", OnHost, "Track"),
+            ("Host-Smooth", OnHost, "Smooth"),
+            ("Trap", Trap, "Track"),
+            ("Told", Told, "Track"),
+        ):
+            stack.enter_context(hosted(env_id, name=name, kind=kind))
+        yield
     assert OnHost.alive == 0
 
 
-# An algorithm whose halves are small, but whose bits depend on everything that a rollout holds.
+# A small algorithm whose bits depend on everything that a rollout holds.
 
 
-@struct.dataclass
-class WalkerConfig:
-    """Settings.
+class WalkerConfig(Config):
+    """Settings."""
 
-    Attributes:
-      env_id: an environment with discrete actions.
-      max_steps: its step limit.
-      episodes: training episodes.
-      num_envs: environments side by side.
-      replan_every: steps per plan.
-      gain: how much the agent heeds what it sees.
-    """
-
-    env_id: str = fields.word("Track")
-    max_steps: int | None = fields.integer(12, 1)
-    episodes: int = fields.integer(5, 1)
-    num_envs: int = fields.integer(1, 1)
-    replan_every: int = fields.integer(1, 1)
-    gain: float = fields.number(2.0)
+    env_id: str = fields.name("Track", "An environment with one number in -1..1, or two discrete actions.")
+    episodes: int = fields.integer(5, "Rows of the metrics.", low=1)
+    num_envs: int = fields.integer(1, "Environments side by side.", low=1)
+    replan_every: int = fields.integer(1, "Steps per plan.", low=1)
+    per_row: int = fields.integer(1, "Training episodes per row of the metrics.", low=1)
+    gain: float = fields.number(2.0, "Weight of the observations.")
 
     @property
-    def spec(self):
-        """The environment."""
-        return rgrl.make_spec(self.env_id, self.max_steps)
-
-    def validate(self):
-        """Checks every field."""
-        fields.check_fields(self)
+    def episodes_per_row(self):
+        """See the base class."""
+        return self.per_row
 
 
-@struct.dataclass
-class WalkerState:
+class WalkerState(struct.PyTreeNode):
     """What it has learnt."""
 
     key: jax.Array
     weight: jax.Array
+    played: jax.Array
     episode: jax.Array
     env_steps: jax.Array
 
@@ -194,63 +141,42 @@ class WalkerState:
 def walker_init(key, config):
     """The start."""
     del config
-    return WalkerState(key, small_numbers(key, 3) / 4, jnp.int32(0), jnp.int32(0))
+    return WalkerState(key, small_numbers(key, 3) / 4, jnp.int32(0), jnp.int32(0), jnp.int32(0))
 
 
-def walker_acting(key, state, config, num_envs):
-    """Actions by what is seen, what was remembered, the reward so far, and chance."""
+def walker_evaluation_actor(key, state, config, num_envs):
+    """Actions by the observation, a memory of earlier ones, the reward so far, and chance."""
 
-    def policy(key, view):
-        memory = jnp.round(4 * view.memory + 8 * view.episode.obs[view.t]) / 8
-        drive = config.gain * (memory * state.weight).max(axis=-1) + view.episode.reward[view.t - 1]
-        right = jax.random.bits(key, (config.replan_every, num_envs), jnp.uint8) / 32 - 4 > drive
+    def policy(key, timestep):
+        memory = jnp.round(4 * timestep.carry + 8 * timestep.episode.obs[timestep.t]) / 8
+        push = config.gain * (memory * state.weight).max(axis=-1) + timestep.episode.reward[timestep.t - 1]
+        right = jax.random.bits(key, (config.replan_every, num_envs), jnp.uint8) / 32 - 4 > push
         actions = jnp.where(right, 1, 0) if isinstance(config.spec.action, rgrl.Discrete) else 1.5 * right - 0.5
-        return actions, {"drive": drive}, memory
+        return actions, memory, {"push": push}
 
-    return rgrl.Acting(key, policy, num_envs, jnp.zeros((num_envs, 3)))
+    return Actor(key, policy, num_envs, jnp.zeros((num_envs, 3)))
 
 
 def walker_act(state, config):
     """The next episode."""
-    return walker_acting(jax.random.fold_in(state.key, state.episode), state, config, config.num_envs)
+    return walker_evaluation_actor(jax.random.fold_in(state.key, state.played), state, config, config.num_envs)
 
 
-def walker_learn(state, episode, memory, config):
-    """Keeps a little of the last observation."""
-    del memory, config
+def walker_learn(state, episode, carry, config):
+    """Keeps a little of the last observation and of the last carry."""
     last = jnp.take_along_axis(episode.obs, episode.length[None, :, None], axis=0)[0, -1]
     new = state.replace(
-        weight=jnp.round(2 * state.weight + 4 * last) / 4,
-        episode=state.episode + 1,
+        weight=jnp.round(2 * state.weight + 4 * last + carry[0]) / 4,
+        played=state.played + 1,
+        episode=(state.played + 1) // config.per_row,
         env_steps=state.env_steps + episode.length.sum(),
     )
-    metrics = rgrl.Metrics(
-        episode=new.episode,
-        env_steps=new.env_steps,
-        episode_return=episode.episode_return.mean(),
-        episode_length=episode.length[0],
-        terminated=episode.terminated.all(),
-        model_loss=new.weight[0],
-        plan_loss=episode.info["drive"][0],
-        plan_movement=episode.info["drive"][-1],
-        plan_noise=jnp.float32(0.0),
-        windows=new.env_steps,
-    )
-    return new, metrics
+    info = {"first": episode.info["push"][0], "last": episode.info["push"][-1]}
+    loss, counts = new.weight[0], {"episodes": new.episode, "env_steps": new.env_steps}
+    return new, episode_metrics(episode, loss=loss, info=info, **counts)
 
 
-def walker_step(state, config):
-    """Both halves."""
-    return walker_learn(state, rgrl.rollout(spec=config.spec, **walker_act(state, config)._asdict()), (), config)
-
-
-def walker_play(key, state, config, num_episodes):
-    """Noiseless episodes."""
-    return rgrl.rollout(spec=config.spec, **walker_acting(key, state, config, num_episodes)._asdict())
-
-
-HALVES = base.Halves(lambda config: config.spec, walker_act, walker_acting, walker_learn)
-WALKER = ("walker", rgrl.Algorithm(walker_init, walker_step, walker_play, lambda config: None, HALVES))
+WALKER = Algorithm(walker_init, walker_act, walker_learn, walker_evaluation_actor, lambda config: None)
 
 
 # The numbers.
@@ -266,6 +192,14 @@ def test_loop_is_the_rollout(num_envs, replan_every):
     assert len({*metrics.episode_length.tolist()}) > 1  # some end by themselves
 
 
+def test_rows_of_several_episodes():
+    """Their means are those of the compiled program, and the state is the one after the last of them."""
+    config = WalkerConfig(per_row=3, episodes=2)
+    state, metrics = TRAIN(KEY, config)
+    assert_same(rgrl.run(KEY, config.replace(env_id="Host-Track")), (state, jax.tree.map(np.asarray, metrics)))
+    assert metrics.episode.tolist() == [1, 2] and int(state.played) == 6
+
+
 @pytest.mark.parametrize("env_id", ["Track", "Smooth"])
 def test_noiseless_episodes(env_id):
     """Every row of the buffers is the compiled program's, with discrete and with continuous actions."""
@@ -278,11 +212,10 @@ def test_noiseless_episodes(env_id):
 
 SIZES = {
     "max_steps": 8,
-    "reset_every": 0,
-    "learn_iterations": 2,
+    "learner.reset_every": 0,
+    "learner.updates_per_episode": 2,
     "episodes": 3,
-    "plan_noise": 1.0,
-    "plan_noise_decay": 0.9,
+    "planner.noise_decay": 0.9,
 }
 
 
@@ -294,29 +227,17 @@ def config_pair(env_id, **settings):
 
 def test_rgrl_on_the_host_is_rgrl():
     """What happens is the same, bit for bit, and so is all that is learnt from it, up to the compiler's rounding."""
-    config, ours = config_pair("Track", num_envs=2, replan_every=2, action_repeat=2, plan_warm_start=True)
+    config, ours = config_pair("Track", num_envs=2, action_repeat=2, **{"planner.replan_every": 2})
     state, metrics = TRAIN(KEY, config)
     hosted_state, rows = rgrl.run(KEY, ours)
     assert_same(*((x.key, x.env_steps, x.episode, x.replay.obs, x.replay.action) for x in (hosted_state, state)))
     jax.tree.map(close, (hosted_state.replace(key=0), rows), (state.replace(key=0), metrics))
-    assert (metrics.plan_movement[1:] > 0.01).all() and (np.diff(metrics.model_loss) != 0).all()
+    assert (metrics.info["plan_movement"][1:] > 0.01).all() and (np.diff(metrics.model_loss) != 0).all()
 
 
 def close(a, b):
     """Equal up to rounding, in the learning of a few steps."""
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("num_envs, replan_every", SHAPES)
-def test_rgrl_on_the_host_bit_for_bit(num_envs, replan_every):
-    """Operation by operation, where the compiler fuses nothing, not a bit of state or metrics differs."""
-    sizes = {"width": 4, "horizon": 2, "plan_iterations": 1, "learn_iterations": 1, "learn_batch": 2, "episodes": 2}
-    config, ours = config_pair("Track", **sizes, max_steps=5, num_envs=num_envs, replan_every=replan_every)
-    with jax.disable_jit():
-        state, metrics = rgrl.train(KEY, config)
-        assert_same(rgrl.run(KEY, ours), (state, jax.tree.map(np.asarray, metrics)))
-    assert metrics.plan_movement[1] > 0.01
 
 
 @pytest.mark.parametrize("chunk", [2, 5])
@@ -328,7 +249,7 @@ def test_chunks_seeds_and_resuming(chunk):
     middle, _ = rgrl.run(KEY, config.replace(episodes=2))
     assert_same(rgrl.run(None, config, state=middle, chunk=chunk)[0], state)
     keys = jnp.stack([KEY, OTHER])
-    states, rows = rgrl.run(keys, config, chunk=chunk, callbacks=[rgrl.StopAtGoal(1e9, num_episodes=2)])
+    states, rows = rgrl.run(keys, config, chunk=chunk, callbacks=[StopAtGoal(1e9, num_episodes=2)])
     assert rows.episode_return.shape == (2, 5)
     assert_same(jax.tree.map(lambda x: x[0], states), state)
     assert_same(jax.tree.map(lambda x: x[0], rows), metrics)
@@ -339,7 +260,7 @@ def test_goal_stops_a_run():
     """Noiseless episodes are played on the host as well; a goal below everything is met at once."""
     config = WalkerConfig(env_id="Host-Track")
     for key, episodes in ((KEY, 2), (jax.random.split(KEY, 2), [2, 2])):
-        state, _ = rgrl.run(key, config, chunk=2, callbacks=[rgrl.StopAtGoal(-1.0, num_episodes=2)])
+        state, _ = rgrl.run(key, config, chunk=2, callbacks=[StopAtGoal(-1.0, num_episodes=2)])
         assert state.episode.tolist() == episodes
 
 
@@ -371,7 +292,7 @@ def test_pictures(tmp_path):
     state = jax.jit(rgrl.init)(KEY, config)
     episode = rgrl.play(KEY, state, config, 1)
     for most in (3, 100):
-        score, length = rgrl.render_episode(KEY, state, config, tmp_path / "a.gif", max_frames=most)
+        score, length = rgrl.plots.episode_gif(KEY, state, config, tmp_path / "a.gif", max_frames=most)
         assert (score, length) == (float(episode.episode_return[0]), int(episode.length[0]))
         with Image.open(tmp_path / "a.gif") as image:
             assert image.n_frames == min(most, length + 1)
@@ -397,21 +318,11 @@ def test_compiled_programs_do_not_reach_the_host(call):
     says(error, "Host-Track lives on the host", "use rgrl.run", "rgrl.evaluate")
 
 
-def test_algorithm_without_halves(monkeypatch):
-    """It trains compiled environments only."""
-    monkeypatch.setitem(base._ALGORITHMS, ToyConfig, TOY)
-    config = ToyConfig(env_id="Host-Track")
-    with pytest.raises(ValueError) as error:
-        rgrl.run(KEY, config)
-    says(error, "'toy'", "Host-Track", "host")
-
-
-@pytest.mark.parametrize("name, value", [("learn_every", 3), ("dynamics", "environment"), ("padding", "stepped")])
-def test_settings_that_need_a_compiled_environment(name, value):
+def test_settings_that_need_a_compiled_environment():
     """The config is refused before anything compiles."""
     with pytest.raises(ValueError) as error:
-        rgrl.preset("Host-Track", planner="cem", **{name: value})
-    says(error, f"{name} = {value!r}", "Host-Track lives on the host")
+        rgrl.preset("Host-Track", **{"reference.past_end": "simulate"})
+    says(error, "reference.past_end = 'simulate'", "Host-Track lives on the host")
 
 
 def test_a_host_environment_can_be_described_and_begun():
@@ -420,4 +331,4 @@ def test_a_host_environment_can_be_described_and_begun():
     assert ours.describe().max_env_steps == 24
     state = jax.eval_shape(functools.partial(rgrl.init, config=ours), KEY)
     assert state.replay.obs.shape == (200, 3) and state.replay.obs.dtype == np.float32
-    assert host.is_hosted(ours) and not host.is_hosted(config)
+    assert host_rollout.is_hosted(ours) and not host_rollout.is_hosted(config)
