@@ -24,6 +24,7 @@ from rgrl_jax.algos.policy_generators.commands import best_command, learned_retu
 from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
 from rgrl_jax.algos.policy_generators.generator import layer_tilings
 from rgrl_jax.algos.policy_generators.policy import (
+    Statistics,
     count_weights,
     env_actions,
     flatten,
@@ -45,9 +46,6 @@ from rgrl_jax.algos.policy_generators.update import Networks, TrainedNetwork, in
 from rgrl_jax.normalization import RunningStatistics, init_statistics, update_statistics
 from rgrl_jax.rollout import Actor, Policy, Timestep, episode_metrics
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
-
-Statistics = RunningStatistics | tuple[()]
-"""Statistics of the observations, or none."""
 
 
 class PolicyGeneratorState(display.Record, struct.PyTreeNode):
@@ -74,9 +72,16 @@ class PolicyGeneratorState(display.Record, struct.PyTreeNode):
 
 
 class TrainingCarry(struct.PyTreeNode):
-    """Carry of the policy in training episodes: policies ``[N, P]``, and statistics of the observations so far."""
+    """Carry of the policy in training episodes.
+
+    Attributes:
+      policies: ``[N, P]``.
+      command: return that they were made for, scalar.
+      statistics: statistics of the observations so far.
+    """
 
     policies: Array
+    command: Array
     statistics: Statistics
 
 
@@ -98,12 +103,15 @@ def init(key: Key, config: PolicyGeneratorConfig) -> PolicyGeneratorState:
 
 def act(state: PolicyGeneratorState, config: PolicyGeneratorConfig) -> Actor:
     """Makes the policies of the next row of episodes."""
-    play_key, policy_key, _ = _row_keys(state)
     spec = build(config)
-    policies = next_policies(policy_key, state, spec, config)
-    carry = TrainingCarry(policies, state.statistics)
-    # The code of GoGePo's authors begins to normalize by running statistics with the second row.
+    play_key, policy_key, _ = _row_keys(state)
+    command = next_command(jax.random.fold_in(policy_key, 0), state.best, spec.within, config)
+    if config.warmup == "generated":
+        command = jnp.where(state.episode < config.warmup_episodes, spec.within.high, command)
+    policies = _next_policies(policy_key, command, state, spec, config)
+    # The code of GoGePo's authors normalizes by running statistics from the second row on.
     raw = (state.episode == 0) & (config.algorithm == "gogepo") & (config.obs_normalization == "running")
+    carry = TrainingCarry(policies, command, state.statistics)
     return Actor(play_key, _training_policy(raw, spec), config.num_envs, carry, {})
 
 
@@ -112,9 +120,11 @@ def _row_keys(state: PolicyGeneratorState) -> Key:
     return jax.random.split(jax.random.fold_in(state.key, state.episode), 3)
 
 
-def next_policies(key: Key, state: PolicyGeneratorState, spec: AgentSpec, config: PolicyGeneratorConfig) -> Array:
+def _next_policies(
+    key: Key, command: Array, state: PolicyGeneratorState, spec: AgentSpec, config: PolicyGeneratorConfig
+) -> Array:
     """Makes the policies ``[N, P]`` of the next row: those of the warm-up, or for the command with noise."""
-    is_warmup, command = state.episode < config.warmup_episodes, row_command(key, state, spec, config)
+    is_warmup = state.episode < config.warmup_episodes
     made = make_policies(state.networks.generator.params, command[None], spec)
     is_low = command < target_return(state.best, spec.within, config.return_increment)
     std = config.param_noise * jnp.where(is_low, config.low_command_noise, 1.0)
@@ -123,13 +133,6 @@ def next_policies(key: Key, state: PolicyGeneratorState, spec: AgentSpec, config
         return made + jnp.where(is_warmup, 0.0, noise)
     drawn = jax.vmap(partial(random_policy, sizes=spec.policy.sizes))(jax.random.split(key, config.num_envs))
     return jnp.where(is_warmup, drawn, made + noise)
-
-
-def row_command(key: Key, state: PolicyGeneratorState, spec: AgentSpec, config: PolicyGeneratorConfig) -> Array:
-    """Returns the command, a scalar, of the row whose policies are made by ``key``."""
-    command = next_command(jax.random.fold_in(key, 0), state.best, spec.within, config)
-    is_warmup = state.episode < config.warmup_episodes
-    return jnp.where(is_warmup & (config.warmup == "generated"), spec.within.high, command)
 
 
 def _training_policy(raw: Array, spec: AgentSpec) -> Policy:
@@ -154,21 +157,19 @@ def learn(
     """Adds the policies of a row of episodes to the store, and learns."""
     spec = build(config)
     returns = learned_returns(episode, config)
-    _, policy_key, update_key = _row_keys(state)
-    command = row_command(policy_key, state, spec, config)
     target = target_return(state.best, spec.within, config.return_increment)
     played = PlayedPolicies(
         policies=carry.policies,
         returns=returns,
         bucket=bucket_number(returns, spec.within, config),
-        replaces=may_replace(returns, command, target, spec.within, config),
+        replaces=may_replace(returns, carry.command, target, spec.within, config),
     )
     store = add_to_store(state.store, played)
     networks, loss = jax.lax.cond(
         state.episode + 1 >= config.warmup_episodes,
         lambda key, networks: update(key, networks, store, spec, config),
         lambda key, networks: (networks, jnp.float32(0.0)),
-        update_key,
+        _row_keys(state)[2],
         state.networks,
     )
     after = state.replace(
@@ -192,6 +193,7 @@ def evaluation_actor(key: Key, state: PolicyGeneratorState, config: PolicyGenera
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
         obs = flatten(timestep.episode.obs[timestep.t], spec.policy)
         x = normalize(obs, state.statistics, spec.policy)
+        # One policy for all environments needs one product per layer, not one per environment.
         outputs = policy_outputs(timestep.carry, spec.policy.sizes, x)
         return env_actions(outputs, spec.policy.action)[None], timestep.carry, {}
 

@@ -18,6 +18,9 @@ import jax.numpy as jnp
 from rgrl_jax.normalization import RunningStatistics, flatten_obs, scale, unscale
 from rgrl_jax.types import Array, Box, Discrete, Key, Space
 
+Statistics = RunningStatistics | tuple[()]
+"""Statistics of the observations, or none."""
+
 
 class PolicySpec(NamedTuple):
     """Layout of a policy, and the spaces that it maps between.
@@ -78,9 +81,10 @@ def flatten(obs: Array, spec: PolicySpec) -> Array:
     return jax.vmap(partial(flatten_obs, space=spec.observation))(obs)
 
 
-def normalize(x: Array, statistics: RunningStatistics | tuple[()], spec: PolicySpec) -> Array:
+def normalize(x: Array, statistics: Statistics, spec: PolicySpec) -> Array:
     """Normalizes flat observations ``[N, n_0]``, by running statistics where there are any; same shape."""
     if isinstance(statistics, RunningStatistics):
+        # The sample variance of a single observation is unknown: it stays as it is.
         deviation = jnp.sqrt(statistics.squares / jnp.maximum(statistics.count - 1.0, 1.0))
         return jnp.where(statistics.count > 1, (x - statistics.mean) / (deviation + 1e-8), x)
     if spec.obs_normalization == "range" and isinstance(spec.observation, Box):

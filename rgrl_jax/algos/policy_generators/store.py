@@ -117,12 +117,14 @@ def _add_to_bucket(store: Buckets, played: PlayedPolicies) -> Buckets:
     """Adds a single policy to its bucket, if that is among the best ``K``."""
     kept, size = store.returns.shape
     same = store.number == played.bucket
-    # A new bucket takes the place of an empty one, whose number is -1, or of the worst.
+    # One policy is written to one place whatever happens, so that the scan copies nothing: to its bucket, else to the
+    # place of an empty one, whose number is -1, or of the worst. What is turned away goes to row K, which is out of
+    # bounds and so is dropped.
     at = jnp.where(same.any(), jnp.argmax(same), jnp.argmin(store.number))
     written = jnp.where(same.any(), store.written[at], 0)
     is_kept = same.any() | (played.bucket > store.number.min())
     enters = is_kept & ((written < size) | played.replaces)
-    row = jnp.where(enters, at, kept)  # out of bounds is dropped
+    row = jnp.where(enters, at, kept)
     return Buckets(
         policies=store.policies.at[row, written % size].set(played.policies, mode="drop"),
         returns=store.returns.at[row, written % size].set(played.returns, mode="drop"),
@@ -144,6 +146,7 @@ def probabilities(store: Store, config: PolicyGeneratorConfig) -> Array:
     Buckets have ``p ~ exp(rank_weight * rank)``, with rank 1 for the worst that is not empty; policies of a ring
     ``p ~ rank ** -recency_exponent``, with rank 1 for the newest.
     """
+    # Softmax of logarithms, as the powers themselves overflow with some hundred buckets.
     if isinstance(store, RingBuffer):
         age = ring_buffer.ages(store)
         return jax.nn.softmax(jnp.where(age < store.written, -config.recency_exponent * jnp.log1p(age), -jnp.inf))

@@ -92,6 +92,7 @@ def update(
     def evaluation(params: Evaluator, key: Key) -> Array:
         return evaluator_loss(params, *sample(key, store, config), spec)
 
+    # The evaluator goes first, as the generator's gradient goes through it.
     evaluator, loss = _descend(evaluator_key, evaluator, evaluation, config.evaluator_updates, config.evaluator_lr)
 
     def command(params: Generator, key: Key) -> Array:
@@ -108,6 +109,7 @@ def _descend(
 
     def step(network: TrainedNetwork, key: Key) -> tuple[TrainedNetwork, Array]:
         loss, gradient = jax.value_and_grad(loss_fn)(network.params, key)
+        # Adam is made anew in every step: its learning rate may be traced, and a state holds arrays only.
         change, opt_state = optax.adam(lr).update(gradient, network.opt_state)
         return TrainedNetwork(optax.apply_updates(network.params, change), opt_state), loss
 

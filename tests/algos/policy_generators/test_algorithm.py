@@ -11,7 +11,7 @@ from algos.policy_generators import twins
 from algos.policy_generators.twins import small
 
 from rgrl_jax import envs, training
-from rgrl_jax.algos.policy_generators import PolicyGeneratorConfig, algorithm, commands
+from rgrl_jax.algos.policy_generators import PolicyGeneratorConfig, algorithm
 from rgrl_jax.algos.policy_generators.build import build, make_policies
 from rgrl_jax.algos.policy_generators.policy import normalize
 from rgrl_jax.algos.presets import preset
@@ -21,7 +21,7 @@ from rgrl_jax.types import Box
 ALGORITHMS = ("udrlpg", "gogepo")
 KEY = jax.random.key(0)
 INIT, STEP = jax.jit(training.init), jax.jit(training.step)
-CHOOSE = jax.jit(lambda key, state, config: algorithm.next_policies(key, state, build(config), config))
+CARRY = jax.jit(lambda state, config: algorithm.act(state, config).carry)
 
 
 def updates_of(state):
@@ -36,8 +36,8 @@ def test_a_run_is_a_plain_loop(name):
     spec, sizes, state, statistics = config.spec, build(config).policy.sizes, INIT(KEY, config), twins.Statistics(3)
     reset, step, played = jax.jit(spec.reset), jax.jit(spec.step), []
     for episode in range(3):
-        play_key, policy_key, _ = jax.random.split(jax.random.fold_in(state.key, episode), 3)
-        (policy,) = np.asarray(CHOOSE(policy_key, state, config), np.float64)
+        play_key = jax.random.split(jax.random.fold_in(state.key, episode), 3)[0]
+        (policy,) = np.asarray(CARRY(state, config).policies, np.float64)
         reset_key, env_key, _ = jax.random.split(play_key, 3)
         obs, env_state = reset(jax.random.split(reset_key, 1)[0])
         env_key, total = jax.random.split(env_key, 1)[0], 0.0
@@ -81,22 +81,23 @@ def test_policies_that_are_played():
     state = INIT(KEY, config).replace(best=jnp.float32(2.0))
     layers, spec = twins.double(state.networks.generator.params), build(config)
     expected = twins.make_policies(layers, [5.0] * 200, spec)
-    np.testing.assert_allclose(CHOOSE(KEY, state, config), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(CARRY(state, config).policies, expected, rtol=1e-3, atol=1e-5)
     later = state.replace(episode=jnp.int32(1))
-    noise = np.asarray(CHOOSE(KEY, later, config)) - twins.make_policies(layers, [2.0], spec)
+    made = CARRY(later, config).policies
+    noise = np.asarray(made) - twins.make_policies(layers, [2.0], spec)
     assert abs(noise.mean()) < 0.02 and noise.std() == pytest.approx(0.3, rel=0.05)
     assert np.abs(np.corrcoef(noise.T) - np.eye(noise.shape[1])).max() < 0.4  # each weight has its own
-    less = config.replace(command="drawn", low_command_noise=0.5)
-    asked, widths = [], []
-    for key in jax.random.split(KEY, 6):
-        asked.append(float(commands.next_command(jax.random.fold_in(key, 0), later.best, spec.within, less)))
-        widths.append((np.asarray(CHOOSE(key, later, less)) - twins.make_policies(layers, asked[-1:], spec)).std())
-    assert widths == pytest.approx([0.3 if command == 2.0 else 0.15 for command in asked], rel=0.05)
-    assert {command == 2.0 for command in asked} == {True, False}
+    less, widths = config.replace(command="drawn", low_command_noise=0.5), {}
+    for episode in range(1, 7):
+        carry = CARRY(state.replace(episode=jnp.int32(episode)), less)
+        command = float(carry.command)
+        widths[command] = (np.asarray(carry.policies) - twins.make_policies(layers, [command], spec)).std()
+    assert widths.pop(2.0) == pytest.approx(0.3, rel=0.05)
+    assert list(widths.values()) == pytest.approx([0.15] * len(widths), rel=0.05) and max(widths) < 2.0
     drawn = config.replace(warmup="random")
-    random = np.asarray(CHOOSE(KEY, state, drawn))
+    random = np.asarray(CARRY(state, drawn).policies)
     assert len(np.unique(random, axis=0)) == 200 and not random[:, 12:16].any()  # biases
-    np.testing.assert_allclose(CHOOSE(KEY, later, drawn), CHOOSE(KEY, later, config), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(CARRY(later, drawn).policies, made, rtol=1e-4, atol=1e-6)
 
 
 def test_evaluations_play_the_best_command_without_noise():
