@@ -114,11 +114,7 @@ class PolicyGeneratorConfig(Config):
     evaluator_lr: float = number(5e-3, "Learning rate of gogepo's evaluator.")
 
     def validate(self) -> None:
-        """Checks every field and how they fit together, before anything compiles.
-
-        Raises:
-          ValueError: one sentence with the field, its value and what is allowed.
-        """
+        """See `Config.validate`."""
         super().validate()
         if not self.hidden:
             raise ValueError("hidden = () must have an entry: only hidden layers are made of tiles")

@@ -2,9 +2,9 @@
 
 ``paper`` holds the settings of the authors' public code, on the tasks of UDRLPG's paper as Gymnasium's environments
 on the host and as compiled ones. Of UDRLPG's code only Hopper's settings are published; it does not say whether the
-other tasks had others. Budgets were published in steps, 100,000 and 3,000,000; the number of episodes depends on how
-long they last, and is a guess for InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. No setting
-tried so far has learnt the pendulum, or gymnax's swimmer, whose goal is elsewhere in every episode.
+other tasks had others. Budgets were published in steps, 100,000 and 3,000,000; the number of episodes is a guess for
+InvertedPendulum and Hopper. ``tuned`` is a small profile for one core. No setting tried so far has learnt the
+pendulum, or gymnax's swimmer, whose goal is elsewhere in every episode.
 
 UDRLPG has two small profiles. ``small`` keeps the store, the sampling and the commands of the authors' code, by which
 little but the best policies is learnt. ``tuned`` is meant to follow commands, on CartPole and the car: half of the
@@ -12,12 +12,11 @@ training episodes are played for lower returns, and few buckets of one policy ea
 searched on 10 to 20 seeds from 1000 on, over 100,000 steps:
 
 - CartPole. Where the newest policy replaces the one in its bucket, those that were made for the target return and
-  fell short by their noise crowd out the rest, and the mean of these is good again. ``select`` drops them; less noise
-  for low commands, running statistics of observations and more noise for the target return help on top.
+  fell short by their noise crowd out the rest, and the mean of these is good again. ``select`` drops them.
 - The car. With running statistics the settings that helped on ten seeds did not on others, as if stored policies went
   stale while the statistics change: a first choice was dropped after seeds 0 to 19 had been seen. With the range of
   the environment results carry over. A lower rank weight follows commands better, a higher one reaches the goal more
-  often; the preset lies between.
+  often.
 - Larger random policies in the warm-up, and commands kept to returns that were reached, brought nothing.
 
 GoGePo's, from 6 and 10 seeds from 1000 on: with the authors' warm-up, commands and noise most seeds on CartPole stay
