@@ -35,9 +35,7 @@ pytestmark = pytest.mark.usefixtures("toy")
 def train(place, config=None, **options):
     """What ``rgrl train`` does, with the toy algorithm."""
     config = ToyConfig() if config is None else config
-    return commands.train(
-        QUIET, config, place, dataclasses.replace(OPTIONS, **options), overwrite=False, start=0.0
-    )
+    return commands.train(QUIET, config, place, dataclasses.replace(OPTIONS, **options), overwrite=False, start=0.0)
 
 
 def resume(place, episodes=None, console=QUIET):

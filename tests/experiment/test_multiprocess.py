@@ -1,42 +1,37 @@
 """Two processes that train together make the numbers of one, and leave the same run folder."""
 
-import dataclasses
 import json
 import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 
-from rgrl_jax.experiment import cli, processes
-from rgrl_jax.experiment.folder import read_metrics
+from rgrl_jax.experiment import cli, multiprocess
+from rgrl_jax.experiment.run_folder import read_metrics
 
 PROGRAM = """
-import sys, time
-from rgrl_jax.experiment import processes
-processes.join(*sys.argv[2:])
+import sys
+from rgrl_jax.experiment import multiprocess
+if sys.argv[2]:
+    multiprocess.initialize(sys.argv[2], 2, int(sys.argv[3]))
 import jax, tiny
 from pathlib import Path
-from rgrl_jax.algos import base
-from rgrl_jax.experiment import jobs
+from rgrl_jax.experiment import commands
 from rich.console import Console
 
-assert jax.process_count() == int(sys.argv[3]) and jax.device_count() == 2
-base._ALGORITHMS[tiny.ToyConfig] = tiny.TOY
-console = Console(stderr=True, quiet=not processes.is_first())
-options = {"preset": "none", "seed": 0, "chunk": 2, "early_stop": True, "eval_episodes": 3, "seed_batch": 0}
+assert jax.device_count() == 2
+tiny.register_toy()
+console = Console(stderr=True, quiet=not multiprocess.is_first())
 for seeds in (1, 2):
     place = Path(sys.argv[1]) / str(seeds)
-    given = options | {"seeds": seeds, "devices": "all"}
-    jobs.train(console, tiny.ToyConfig(spread=1.0), place, given, overwrite=False, start=time.perf_counter())
-    answer = jobs.resume(console, place, 9, time.perf_counter())
+    options = commands.Options(seeds=seeds, devices="all", chunk=2, eval_episodes=3)
+    commands.train(console, tiny.ToyConfig(spread=1.0), place, options, overwrite=False, start=0.0)
+    answer = commands.resume(console, place, 9, 0.0)
     print(answer["episodes"], answer["evaluation"]["returns"])
 try:
-    jobs.train(console, tiny.ToyConfig(), place, given, overwrite=False, start=time.perf_counter())
+    commands.train(console, tiny.ToyConfig(), place, options, overwrite=False, start=0.0)
 except FileExistsError:
     print("refused")
 """
@@ -50,10 +45,7 @@ def _free_port():
 
 def _start(words, devices):
     flags = os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={devices}"
-    path = os.pathsep.join([str(Path(tiny.__file__).parent), os.environ.get("PYTHONPATH", "")])
-    env = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": path}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, *words], env=env, text=True, **pipes)
+    return tiny.start_process(*words, XLA_FLAGS=flags)
 
 
 def _together(words):
@@ -68,10 +60,10 @@ def _together(words):
 @pytest.mark.slow
 def test_two_processes_make_the_run_of_one(tmp_path):
     """A single run that shares its rows and two seeds: trained, resumed, evaluated; and an error is that of both."""
-    alone = _start(["-c", PROGRAM.replace("processes.join", "#"), str(tmp_path / "one"), "", "1", "0"], 2)
+    alone = _start(["-c", PROGRAM, tmp_path / "one", ""], 2)
     whole = alone.communicate(timeout=300)
     assert alone.returncode == 0, whole[1][-3000:]
-    said = _together(lambda place, i: ["-c", PROGRAM, str(tmp_path / "two"), place, "2", i])
+    said = _together(lambda place, i: ["-c", PROGRAM, tmp_path / "two", place, i])
     lines = [[line for line in out.splitlines() if "Gloo" not in line] for out, _ in (*said, whole)]
     assert lines[0] == lines[1] == lines[2] and lines[0][-1] == "refused"
     for seeds in ("1", "2"):
@@ -88,8 +80,8 @@ def test_the_command_runs_on_two_processes(tmp_path):
     folder = tmp_path / "two"
 
     def words(place, i):
-        there = ["--out", str(folder), "--devices", "all", "--coordinator", place]
-        return [*train, *there, "--processes", "2", "--process", i]
+        there = ["--out", str(folder), "--devices", "all", "--coordinator-address", place]
+        return [*train, *there, "--num-processes", "2", "--process-id", i]
 
     (told, _), (silent, _) = _together(words)
     assert "{" not in silent
@@ -97,8 +89,9 @@ def test_the_command_runs_on_two_processes(tmp_path):
     alone = _start([*train, "--out", str(tmp_path / "one")], 1)
     summary = json.loads(alone.communicate(timeout=300)[0])
     assert together["evaluation"]["returns"] == summary["evaluation"]["returns"]
-    for x, y in zip(*(dataclasses.astuple(read_metrics(tmp_path / name)) for name in ("one", "two")), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+    ours, theirs = (read_metrics(tmp_path / name).columns() for name in ("two", "one"))
+    for name, values in theirs.items():
+        np.testing.assert_allclose(ours[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
     back = _start(["-m", "rgrl_jax", "evaluate", str(folder), "--episodes", "4", "--json"], 1)
     assert len(json.loads(back.communicate(timeout=300)[0])["returns"]) == 4
 
@@ -106,35 +99,28 @@ def test_the_command_runs_on_two_processes(tmp_path):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (("here", "2", "0"), "coordinator = 'here' must be HOST:PORT or auto"),
-        (("here:1", "none", "0"), "processes = 'none' must be a number of at least 1"),
-        (("here:1", "2", "2"), "process = '2' must be a number in 0..1"),
+        (("here", 2, 0), "coordinator_address = 'here' must be HOST:PORT or auto"),
+        (("here:1", 2, 2), "process_id = 2 must be in 0..1"),
     ],
 )
 def test_what_is_no_process_is_refused(words, sentence, capsys):
     """In one sentence, before anything else is looked at."""
     with pytest.raises(ValueError) as error:
-        processes.join(*words)
+        multiprocess.initialize(*words)
     assert str(error.value) == sentence
-    place, count, index = words
-    assert cli.main(["train", "Nowhere", f"--coordinator={place}", "--processes", count, "--process", index]) == 2
+    place, count, index = map(str, words)
+    flags = [f"--coordinator-address={place}", "--num-processes", count, "--process-id", index]
+    assert cli.main(["train", "CartPole-v1", "--max-steps", "0", *flags]) == 2
     assert sentence in capsys.readouterr().err
-
-
-def test_importing_the_package_makes_no_array():
-    """Or else processes could not join, here or in a script of one's own."""
-    code = "import rgrl_jax, rgrl_jax.experiment.cli; from jax._src import xla_bridge as x; print(x._backends)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "{}\n", done.stdout + done.stderr
 
 
 def test_one_process_alone_does_everything_itself():
     """Nothing to wait for."""
     done = []
-    processes.first_alone(lambda: done.append(1))
-    assert done and processes.is_first() and processes.least(3.5) == 3.5
+    multiprocess.first_alone(lambda: done.append(1))
+    assert done and multiprocess.is_first() and multiprocess.least(3.5) == 3.5
     with pytest.raises(FileExistsError, match="there"):
-        processes.first_alone(lambda: _fail())
+        multiprocess.first_alone(lambda: _fail())
 
 
 def _fail():
