@@ -5,18 +5,17 @@
     python -m benchmarks.unit_teams --report                              # table and plots of what is there
 
 A cell is a method on an environment, with the settings of `rgrl.preset`: ``paper`` where something was published,
-else ``borrowed``; a method that ends in ``_tuned`` has those of ``tuned``, and its gain over the other is of the same
-seeds, with a bootstrapped interval of the mean difference. The seeds of a cell are one program, side by side (on the
-host one after the other). A finished cell is not run again; its rows are in ``runs.csv`` under
-``benchmarks/results/unit_teams``, its curves and its config beside it. Returns are of the training episodes, learning
-included, as in the publications.
+else ``borrowed``; methods that end in ``_tuned`` have those of ``tuned``, and their gain over the other settings is
+that of the same seeds, with a bootstrapped interval of the mean difference. The seeds of a cell are one program, side
+by side (on the host one after the other). A finished cell is not run again; its rows are in ``runs.csv`` under
+``benchmarks/results/unit_teams``, its curves and its config beside it. Returns are those of the training episodes,
+during learning, as in the publications.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import json
 import math
 import time
@@ -30,13 +29,14 @@ import numpy as np
 import rgrl_jax as rgrl
 from benchmarks import report
 from benchmarks.machine import describe_run
+from rgrl_jax.experiment.run_folder import plain_config
 
 RESULTS = Path(__file__).parent / "results" / "unit_teams"
 COLUMNS = ("method", "environment", "seed", "mean_return", "last100_return", "episodes", "env_steps")
 WINDOW = 100
 """Episodes of a running average."""
 POINTS = 200
-"""Of a stored curve, at most."""
+"""Points of a stored curve, at most."""
 
 LANDER = "gymnasium:LunarLander-v3"
 PUBLISHED: dict[tuple[str, str], tuple[float, float] | None] = {
@@ -64,11 +64,10 @@ PUBLISHED: dict[tuple[str, str], tuple[float, float] | None] = {
     ("backprop", "Multiplexer-4"): None,
 }
 """Cells, and mean and standard deviation over ten runs in the tables of the two reference repositories. The lander's
-are of version 2 of the environment; figures of the rows without numbers were only drawn."""
-
+are of version 2 of the environment; of the rows without numbers, only curves were published or nothing."""
 
 TUNED = "_tuned"
-"""What the name of a method ends in that runs with settings of our own."""
+"""End of the names of methods with our own settings."""
 IMPROVED = [
     ("weight_max", "Acrobot-v1"),
     ("weight_max_traces", "CartPole-v1"),
@@ -79,10 +78,10 @@ IMPROVED = [
     ("backprop", "CartPole-v1"),
     ("backprop", "Acrobot-v1"),
 ]
-"""Where they are better than those published or borrowed, by seeds that are not reported.
+"""Cells in which these were better on seeds that are not reported.
 
-On the reported ones a first choice for weight_max was not: on Acrobot, with a discount of 0.988, it was not settled;
-on CartPole it was worse, and is not kept.
+A first choice for weight_max was not better on the reported seeds: on Acrobot, with a discount of 0.988, it was
+undecided; on CartPole it was worse, and is not kept.
 """
 CELLS = [
     (method + end, env_id) for method, env_id in PUBLISHED for end in ("", *[TUNED] * ((method, env_id) in IMPROVED))
@@ -90,30 +89,30 @@ CELLS = [
 
 
 def make_config(method: str, env_id: str, episodes: int | None = None) -> rgrl.UnitTeamConfig:
-    """The config of a cell."""
+    """Makes the config of a cell."""
     algo = method.removesuffix(TUNED)
-    published = env_id in rgrl.list_presets(algo)["paper"]
+    published = env_id in rgrl.algos.list_presets(algo)["paper"]
     name = "tuned" if method != algo else "paper" if published else "borrowed"
     overrides = {} if episodes is None else {"episodes": episodes}
     return rgrl.preset(env_id, name, algo=algo, **overrides)
 
 
 def run_cell(config: rgrl.UnitTeamConfig, seeds: int) -> tuple[rgrl.Metrics, float]:
-    """Trains all seeds in one program; their metrics ``[seeds, rows]``, and seconds of training without compiling."""
+    """Trains all seeds in one program; returns metrics ``[seeds, rows]``, and seconds without those of compiling."""
     clock: dict[str, float] = {}
 
-    class Clock(rgrl.Callback):
+    class Clock(rgrl.callbacks.Callback):
         def end(self, run: Any) -> None:
             clock.update(run.seconds)
 
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
     chunk = max(config.episodes // 20, 1)
-    _, metrics = rgrl.run(keys, config, chunk=chunk, callbacks=[rgrl.Progress(), Clock()])
+    _, metrics = rgrl.run(keys, config, chunk=chunk, callbacks=[rgrl.callbacks.Progress(), Clock()])
     return metrics, clock["train"]
 
 
 def summarise(method: str, config: rgrl.UnitTeamConfig, metrics: rgrl.Metrics) -> list[dict[str, Any]]:
-    """A row per seed."""
+    """Makes a row per seed."""
     each = config.episodes_per_row * config.num_envs  # episodes of a row of metrics
     last = math.ceil(WINDOW / each)
     returns = np.asarray(metrics.episode_return, np.float64)
@@ -133,7 +132,7 @@ def summarise(method: str, config: rgrl.UnitTeamConfig, metrics: rgrl.Metrics) -
 
 
 def running_average(returns: np.ndarray, window: int) -> np.ndarray:
-    """Means ``[seeds, rows]`` of up to ``window`` last rows."""
+    """Averages up to ``window`` last rows, ``[seeds, rows]``."""
     total = np.cumsum(np.pad(returns, ((0, 0), (1, 0))), axis=1)
     end = np.arange(1, returns.shape[1] + 1)
     start = np.maximum(end - window, 0)
@@ -143,7 +142,7 @@ def running_average(returns: np.ndarray, window: int) -> np.ndarray:
 def write_cell(
     out: Path, method: str, config: rgrl.UnitTeamConfig, metrics: rgrl.Metrics, seconds: float
 ) -> list[dict[str, Any]]:
-    """Keeps what a cell came to; the rows in ``runs.csv`` are written last, and say that it is done."""
+    """Writes the results of a cell; the rows in ``runs.csv`` come last, since they mark it as done."""
     name = file_name(method, config.env_id)
     out.mkdir(parents=True, exist_ok=True)
     rows = summarise(method, config, metrics)
@@ -159,7 +158,7 @@ def write_cell(
         **describe_run("jax", "jaxlib", "flax", "gymnax"),
         "train_seconds": round(seconds, 1),
         "env_steps_per_second": round(steps / seconds),
-        "config": {f.name: getattr(config, f.name) for f in dataclasses.fields(config)},
+        "config": plain_config(config),
     }
     (out / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
     report.append_rows(out / "runs.csv", rows)
@@ -167,7 +166,6 @@ def write_cell(
 
 
 def file_name(method: str, env_id: str) -> str:
-    """Of a cell."""
     return f"{method}-{env_id.replace(':', '_')}"
 
 
@@ -175,7 +173,7 @@ HEAD = ("method", "environment", "runs", "mean over training (std)", "last 100",
 
 
 def table(rows: list[dict[str, Any]], out: Path) -> list[str]:
-    """One line per cell, with the published figure beside ours."""
+    """Makes the lines of the table, one per cell, with the published figures beside ours."""
     lines = []
     for method, env_id in CELLS:
         own = rows_of(rows, method, env_id)
@@ -200,12 +198,11 @@ def table(rows: list[dict[str, Any]], out: Path) -> list[str]:
 
 
 def rows_of(rows: list[dict[str, Any]], method: str, env_id: str) -> list[dict[str, Any]]:
-    """Of a cell."""
     return [row for row in rows if (row["method"], row["environment"]) == (method, env_id)]
 
 
 def gain(base: list[dict[str, Any]], own: list[dict[str, Any]]) -> str:
-    """Mean difference over the seeds that both have, and its interval; empty without any."""
+    """Compares the seeds that both have: mean difference and its interval; empty without any."""
     if not {row["seed"] for row in base} & {row["seed"] for row in own}:
         return ""
     found = report.compare(*([row | {"eval_return": row["mean_return"]} for row in rows] for rows in (base, own)))
@@ -213,7 +210,7 @@ def gain(base: list[dict[str, Any]], own: list[dict[str, Any]]) -> str:
 
 
 def draw(env_id: str, methods: list[str], out: Path) -> None:
-    """Running averages of every method on an environment, with the standard deviation over runs as band."""
+    """Draws running averages of every method on an environment, with bands of a standard deviation over runs."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -242,7 +239,7 @@ def draw(env_id: str, methods: list[str], out: Path) -> None:
 
 
 def write_report(out: Path) -> None:
-    """README.md with the table, and a plot per environment."""
+    """Writes README.md with the table, and a plot per environment."""
     rows = report.read_rows(out / "runs.csv")
     if not rows:
         return

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 import rgrl_jax as rgrl
-from benchmarks import figure2, learning, neuron_ddpg, report, settings, unit_teams
+from benchmarks import figure2, learning, neuron_ddpg, report, settings
 
 
 @pytest.fixture(scope="module")
@@ -201,24 +201,6 @@ def test_rivals_have_the_same_budget_and_ablations_fit(env_id):
             assert 0.9 * budget <= settings.evaluations(changed) <= budget
         elif name != "tuned":
             assert changed != config
-
-
-def test_teams_of_units_are_measured_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(unit_teams, "PUBLISHED", {("reinforce", "Multiplexer-4"): (0.5, 0.1)})
-    monkeypatch.setattr(unit_teams, "CELLS", list(unit_teams.PUBLISHED))
-    small = {"hidden": (3, 2), "episodes": 2, "episodes_per_row": 5}
-    made = unit_teams.make_config("reinforce", "Multiplexer-4").replace(**small)
-    monkeypatch.setattr(unit_teams, "make_config", lambda *given: made)
-    monkeypatch.setattr("sys.argv", ["unit_teams", "--seeds", "2", "--out", str(tmp_path)])
-    unit_teams.main()
-    before = (tmp_path / "runs.csv").read_text()
-    unit_teams.main()
-    assert (tmp_path / "runs.csv").read_text() == before
-    rows = report.read_rows(tmp_path / "runs.csv")
-    assert [(row["seed"], row["episodes"], row["env_steps"]) for row in rows] == [(0, 10, 10), (1, 10, 10)]
-    mean = np.mean([row["mean_return"] for row in rows])
-    assert f"{mean:.2f} (" in (tmp_path / "README.md").read_text()
-    assert (tmp_path / "Multiplexer-4.png").stat().st_size > 5_000
 
 
 def test_neurons_are_measured_once(tmp_path, monkeypatch):

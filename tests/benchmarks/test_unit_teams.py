@@ -1,60 +1,14 @@
-"""Tasks of one step, against NumPy, and the benchmark that makes the table."""
+"""The benchmark of unit teams: rows, table, gains, and cells that are measured once."""
 
 import json
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import rgrl_jax as rgrl
 from benchmarks import report, unit_teams
-from rgrl_jax.envs.own import ScalarRegression
-from rgrl_jax.schedules import linear
-
-
-@pytest.mark.parametrize("k", [4, 5])
-def test_multiplexer(k):
-    """The addressed bit, read out in NumPy; right answers pay 1 and wrong ones -1; every bit is even."""
-    spec = rgrl.make_spec(f"Multiplexer-{k}")
-    keys = jax.random.split(jax.random.key(0), 400)
-    obs, states = jax.vmap(spec.reset)(keys)
-    obs = np.asarray(obs)
-    assert obs.shape == (400, k + 2**k) and set(np.unique(obs)) == {-1.0, 1.0}
-    assert np.abs(obs.mean(axis=0)).max() < 0.2
-    address = [int("".join("1" if bit > 0 else "0" for bit in row[:k]), 2) for row in obs]
-    assert len(set(address)) == 2**k
-    right = np.array([row[k + place] > 0 for row, place in zip(obs, address, strict=True)])
-    for action in (0, 1):
-        after, _, reward, terminated, truncated = jax.vmap(spec.step, in_axes=(0, 0, None))(keys, states, action)
-        np.testing.assert_array_equal(reward, np.where(right == action, 1.0, -1.0))
-        np.testing.assert_array_equal(after, obs)
-        assert np.all(terminated) and not np.any(truncated)
-
-
-def test_scalar_regression():
-    """The network in NumPy in float64; far answers count as the nearest allowed one."""
-    spec, env = rgrl.make_spec("ScalarRegression"), ScalarRegression()
-    keys = jax.random.split(jax.random.key(0), 300)
-    obs, states = jax.vmap(spec.reset)(keys)
-    hidden = np.maximum(np.asarray(obs, np.float64) @ env.first, 0)
-    target = np.maximum(hidden @ env.second, 0)
-    np.testing.assert_allclose(states.target, target, rtol=1e-4, atol=1e-4)
-    assert 0.5 < (target > 0).mean() < 1 and target.std() > 1
-    for answer in (0.0, 3.5, 1e4):
-        *_, reward, terminated, _ = jax.vmap(spec.step, in_axes=(0, 0, None))(keys, states, jnp.float32(answer))
-        np.testing.assert_allclose(reward, -((min(answer, 100.0) - target) ** 2), rtol=1e-4, atol=1e-4)
-        assert np.all(terminated)
-    again = jax.vmap(spec.reset)(keys)[1].target
-    np.testing.assert_array_equal(again, states.target)
-
-
-def test_linear_schedule():
-    steps = jnp.array([0, 1, 2, 4, 9])
-    np.testing.assert_allclose(linear(steps, 1.0, 3.0, 4.0), [1.0, 1.5, 2.0, 3.0, 3.0])
-
-
-# The benchmark.
+from rgrl_jax.experiment.run_folder import plain_config
 
 
 def metrics_of(returns):
@@ -62,7 +16,7 @@ def metrics_of(returns):
     returns = np.asarray(returns, np.float32)
     rows = np.broadcast_to(np.arange(1, returns.shape[1] + 1), returns.shape)
     blank = np.zeros_like(returns)
-    return rgrl.Metrics(rows, 10 * rows, returns, blank, blank > 0, *(blank,) * 4, blank)
+    return rgrl.Metrics(rows, 10 * rows, returns, blank, blank > 0, blank)
 
 
 def test_running_average_is_a_loop():
@@ -83,7 +37,7 @@ def test_rows_of_the_table(tmp_path, monkeypatch):
     assert [(row["episodes"], row["env_steps"]) for row in rows] == [(150, 1500)] * 2
     assert report.read_rows(tmp_path / "runs.csv")[1]["mean_return"] == 23.0
     about = json.loads((tmp_path / "weight_max-CartPole-v1.json").read_text())
-    assert (about["env_steps_per_second"], about["config"]["rule"]) == (1500, "weight_max")
+    assert (about["env_steps_per_second"], about["config"]["algorithm"]) == (1500, "weight_max")
     unit_teams.write_report(tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "| weight_max | CartPole-v1 | 2 | 21.50 (1.50) | 31.50 | 390.38 (43.25) |  | 1,500 |" in text
@@ -113,7 +67,7 @@ def test_finished_cells_are_not_run_again(tmp_path, monkeypatch):
     asked = []
 
     def run_cell(config, seeds):
-        asked.append((config.rule, config.env_id, config.episodes, seeds))
+        asked.append((config.algorithm, config.env_id, config.episodes, seeds))
         return metrics_of(np.ones((seeds, config.episodes))), 1.0
 
     monkeypatch.setattr(unit_teams, "run_cell", run_cell)
@@ -128,21 +82,42 @@ def test_finished_cells_are_not_run_again(tmp_path, monkeypatch):
 
 
 def test_every_cell_has_a_config():
-    """Published ones that of the publication."""
+    """And the committed results have it beside them, unless they ran on the host."""
     for method, env_id in unit_teams.CELLS:
         if ":" not in env_id:
             config = unit_teams.make_config(method, env_id)
-            assert (config.rule, config.env_id) == (method.removesuffix("_tuned"), env_id)
+            assert (config.algorithm, config.env_id) == (method.removesuffix("_tuned"), env_id)
+            about = json.loads((unit_teams.RESULTS / f"{unit_teams.file_name(method, env_id)}.json").read_text())
+            assert about["config"] == plain_config(config)
     assert unit_teams.make_config("map_prop", "Acrobot-v1").episodes == 500
 
 
 @pytest.mark.parametrize("method, env_id", unit_teams.IMPROVED)
 def test_our_own_settings_play_as_long_with_as_large_networks(method, env_id):
-    """So that means over training compare; and a unit learns by the same rule."""
+    """So that means over training compare; and units learn by the same algorithm."""
     base, own = (unit_teams.make_config(name, env_id) for name in (method, method + unit_teams.TUNED))
     assert own != base
-    for name in ("rule", "units", "episodes", "max_steps", "num_envs", "episodes_per_row", "hidden", "delay"):
+    for name in ("algorithm", "units", "episodes", "max_steps", "num_envs", "episodes_per_row", "hidden"):
         assert getattr(own, name) == getattr(base, name)
+    assert own.delayed_unit_rewards == base.delayed_unit_rewards
+
+
+def test_cells_are_measured_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(unit_teams, "PUBLISHED", {("reinforce", "Multiplexer-4"): (0.5, 0.1)})
+    monkeypatch.setattr(unit_teams, "CELLS", list(unit_teams.PUBLISHED))
+    small = {"hidden": (3, 2), "episodes": 2, "episodes_per_row": 5}
+    made = unit_teams.make_config("reinforce", "Multiplexer-4").replace(**small)
+    monkeypatch.setattr(unit_teams, "make_config", lambda *given: made)
+    monkeypatch.setattr("sys.argv", ["unit_teams", "--seeds", "2", "--out", str(tmp_path)])
+    unit_teams.main()
+    before = (tmp_path / "runs.csv").read_text()
+    unit_teams.main()
+    assert (tmp_path / "runs.csv").read_text() == before
+    rows = report.read_rows(tmp_path / "runs.csv")
+    assert [(row["seed"], row["episodes"], row["env_steps"]) for row in rows] == [(0, 10, 10), (1, 10, 10)]
+    mean = np.mean([row["mean_return"] for row in rows])
+    assert f"{mean:.2f} (" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "Multiplexer-4.png").stat().st_size > 5_000
 
 
 def test_seeds_of_a_cell_are_single_runs():
