@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-import rgrl_jax as rgrl
+from rgrl_jax.experiment.stats import bootstrap_interval, iqm
 
 
 def plain_iqm(scores):
@@ -22,25 +22,25 @@ def test_iqm_of_a_list(size):
     """Equal to the twin and to scipy, for every remainder of the size by four and in any order."""
     rng = np.random.default_rng(size)
     for scores in (rng.normal(size=size), rng.exponential(size=size) ** 3, rng.integers(-3, 3, size)):
-        found = rgrl.iqm(scores)
+        found = iqm(scores)
         assert found.shape == ()
         np.testing.assert_allclose(found, plain_iqm(scores), rtol=1e-12, atol=1e-12)
         np.testing.assert_allclose(found, scipy.stats.trim_mean(scores, 0.25), rtol=1e-12, atol=1e-12)
-        np.testing.assert_allclose(rgrl.iqm(rng.permutation(scores)), found, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(iqm(rng.permutation(scores)), found, rtol=1e-12, atol=1e-12)
 
 
 def test_iqm_of_known_numbers():
     """Outliers at either end do not count; three scores lose none."""
-    assert rgrl.iqm(np.array([-1e9, 2.0, 4.0, 1e9])) == 3.0
-    assert rgrl.iqm(np.array([1.0, 2.0, 6.0])) == 3.0
-    assert rgrl.iqm([7, 1, 3, 5, 900, 4, 6, -800]) == pytest.approx((3 + 4 + 5 + 6) / 4)
+    assert iqm(np.array([-1e9, 2.0, 4.0, 1e9])) == 3.0
+    assert iqm(np.array([1.0, 2.0, 6.0])) == 3.0
+    assert iqm([7, 1, 3, 5, 900, 4, 6, -800]) == pytest.approx((3 + 4 + 5 + 6) / 4)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_iqm_along_an_axis(axis):
     """Along an axis it is the iqm of every line along it."""
     scores = np.random.default_rng(0).normal(size=(3, 6, 9))
-    found = rgrl.iqm(scores, axis=axis)
+    found = iqm(scores, axis=axis)
     twin = np.apply_along_axis(plain_iqm, axis, scores)
     assert found.shape == twin.shape
     np.testing.assert_allclose(found, twin, rtol=1e-12)
@@ -51,32 +51,32 @@ def test_iqm_of_everything():
     """Without an axis all scores are taken together, and the argument is left alone."""
     scores = np.random.default_rng(1).normal(size=(4, 5))
     before = scores.copy()
-    np.testing.assert_allclose(rgrl.iqm(scores), plain_iqm(scores.ravel()), rtol=1e-12)
+    np.testing.assert_allclose(iqm(scores), plain_iqm(scores.ravel()), rtol=1e-12)
     np.testing.assert_array_equal(scores, before)
 
 
 def test_interval_is_deterministic():
     """Equal arguments give equal ends; another seed does not."""
     scores = np.random.default_rng(2).normal(size=12)
-    one = rgrl.bootstrap_interval(scores)
-    assert one == rgrl.bootstrap_interval(scores)
-    assert one != rgrl.bootstrap_interval(scores, seed=1)
+    one = bootstrap_interval(scores)
+    assert one == bootstrap_interval(scores)
+    assert one != bootstrap_interval(scores, seed=1)
     assert all(type(end) is float for end in one)
 
 
 @pytest.mark.parametrize("shape", [(5,), (30,), (3, 10)])
-@pytest.mark.parametrize("statistic", [rgrl.iqm, np.mean, np.median])
+@pytest.mark.parametrize("statistic", [iqm, np.mean, np.median])
 def test_interval_holds_the_statistic(shape, statistic):
     """The statistic of the scores lies inside, and the interval inside the range of the scores."""
     scores = np.random.default_rng(3).normal(5.0, 2.0, size=shape)
-    low, high = rgrl.bootstrap_interval(scores, statistic, resamples=300)
+    low, high = bootstrap_interval(scores, statistic, resamples=300)
     assert scores.min() <= low < statistic(scores) < high <= scores.max()
 
 
 def test_interval_widens_with_the_level():
     """A higher level gives a wider interval around the lower one's."""
     scores = np.random.default_rng(4).normal(size=25)
-    ends = [rgrl.bootstrap_interval(scores, level=level) for level in (0.5, 0.8, 0.95, 0.99)]
+    ends = [bootstrap_interval(scores, level=level) for level in (0.5, 0.8, 0.95, 0.99)]
     for inner, outer in zip(ends, ends[1:], strict=False):
         assert outer[0] < inner[0] and inner[1] < outer[1]
 
@@ -84,7 +84,7 @@ def test_interval_widens_with_the_level():
 def test_interval_of_the_mean_has_the_known_width():
     """For many scores the interval of the mean is mean +- 1.96 s / sqrt(n)."""
     scores = np.random.default_rng(5).normal(3.0, 2.0, size=400)
-    low, high = rgrl.bootstrap_interval(scores, np.mean, resamples=4000)
+    low, high = bootstrap_interval(scores, np.mean, resamples=4000)
     half = 1.96 * scores.std() / np.sqrt(400)
     np.testing.assert_allclose([low, high], [scores.mean() - half, scores.mean() + half], atol=0.12 * half)
 
@@ -96,7 +96,7 @@ def test_interval_covers_the_truth():
     for trial in range(400):
         scores = rng.normal(1.0, 3.0, size=40)
         for level in hits:
-            low, high = rgrl.bootstrap_interval(scores, np.mean, level=level, resamples=200, seed=trial)
+            low, high = bootstrap_interval(scores, np.mean, level=level, resamples=200, seed=trial)
             hits[level] += low <= 1.0 <= high
     assert 0.90 <= hits[0.95] / 400 <= 0.98
     assert 0.42 <= hits[0.5] / 400 <= 0.58
@@ -105,8 +105,8 @@ def test_interval_covers_the_truth():
 def test_tasks_are_strata():
     """Tasks of constant, far apart scores leave nothing to resample: the interval has no width."""
     scores = np.repeat([[0.0], [100.0], [-7.0]], 8, axis=1)
-    assert rgrl.bootstrap_interval(scores, np.mean) == (31.0, 31.0)
-    low, high = rgrl.bootstrap_interval(scores.ravel(), np.mean)  # the same scores as one task
+    assert bootstrap_interval(scores, np.mean) == (31.0, 31.0)
+    low, high = bootstrap_interval(scores.ravel(), np.mean)  # the same scores as one task
     assert low < 31.0 < high
 
 
@@ -119,7 +119,7 @@ def test_every_task_keeps_its_seeds():
         seen.append(sample.copy())
         return sample.mean()
 
-    rgrl.bootstrap_interval(scores, statistic, resamples=50)
+    bootstrap_interval(scores, statistic, resamples=50)
     assert len(seen) == 50
     for sample in seen:
         assert sample.shape == (3, 5)
@@ -134,24 +134,24 @@ def test_every_task_keeps_its_seeds():
 def test_list_of_scores_reaches_the_statistic_flat():
     """``[seeds]`` stays ``[seeds]``."""
     shapes = []
-    rgrl.bootstrap_interval([1, 2, 3], lambda x: shapes.append(x.shape) or 0.0, resamples=3)
+    bootstrap_interval([1, 2, 3], lambda x: shapes.append(x.shape) or 0.0, resamples=3)
     assert shapes == [(3,)] * 3
 
 
 def test_one_score_has_no_width():
     """One seed can only be drawn again."""
-    assert rgrl.bootstrap_interval(np.array([4.0])) == (4.0, 4.0)
+    assert bootstrap_interval(np.array([4.0])) == (4.0, 4.0)
 
 
 @pytest.mark.parametrize("scores", [[], [[]], np.zeros((2, 0)), np.zeros((2, 3, 4))])
 def test_scores_of_a_wrong_shape(scores):
     """Nothing to resample, or one axis too many."""
     with pytest.raises(ValueError, match="scores of shape"):
-        rgrl.bootstrap_interval(scores)
+        bootstrap_interval(scores)
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, -0.5, 95, float("nan")])
 def test_level_out_of_range(level):
     """The level is a share, not a percentage."""
     with pytest.raises(ValueError, match=f"level = {level}"):
-        rgrl.bootstrap_interval([1.0, 2.0], level=level)
+        bootstrap_interval([1.0, 2.0], level=level)

@@ -5,12 +5,12 @@ import sys
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import rgrl_jax, jax
 print(rgrl_jax.__file__)
 config = rgrl_jax.preset("Catch-bsuite")
-print(config.describe().parameters > 0, "Catch-bsuite" in rgrl_jax.list_envs())
+print(config.describe().parameters > 0, "Catch-bsuite" in rgrl_jax.envs.names())
 """
 
 
