@@ -11,6 +11,7 @@ policies than a batch holds; here batches are whole from the start, as draws are
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import jax
@@ -22,7 +23,6 @@ from rgrl_jax.algos.base import Algorithm, Cost, register_algorithm, tree_bytes
 from rgrl_jax.algos.policy_generators.build import AgentSpec, build, make_policies
 from rgrl_jax.algos.policy_generators.commands import best_command, learned_returns, next_command, target_return
 from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
-from rgrl_jax.algos.policy_generators.generator import layer_tilings
 from rgrl_jax.algos.policy_generators.policy import (
     Statistics,
     count_weights,
@@ -208,27 +208,27 @@ def cost(config: PolicyGeneratorConfig) -> Cost:
     policy's own. Most of the state are the policies in the store.
     """
     state = jax.eval_shape(partial(init, config=config), jax.eval_shape(lambda: jax.random.key(0)))
-    spec, rows = build(config), config.episodes - max(config.warmup_episodes - 1, 0)
     generator, evaluator = state.networks
     trained = [network.params for network in (generator, evaluator) if isinstance(network, TrainedNetwork)]
-    policy_weights, stored = count_weights(spec.policy.sizes), jax.tree.leaves(state.store)[0]
+    policies = jax.tree.leaves(state.store)[0]  # [..., P] of any store
     per_update = sum(
-        tiling.tiles_in * tiling.tiles_out * sum(w.size for w in (*layer.weights, *layer.biases))
-        for tiling, layer in zip(layer_tilings(spec.generator), generator.params, strict=True)
+        math.prod(layer.embedding.shape[:2]) * sum(w.size for w in (*layer.weights, *layer.biases))
+        for layer in generator.params
     )
     work = config.generator_updates * per_update
     if isinstance(evaluator, TrainedNetwork):
-        per_update = sum(w.size for w in evaluator.params.weights) + config.num_probes * policy_weights
+        per_update = sum(w.size for w in evaluator.params.weights) + config.num_probes * policies.shape[-1]
         work += (config.generator_updates + config.evaluator_updates) * per_update
+    rows = max(config.episodes - max(config.warmup_episodes - 1, 0), 0)
     return Cost(
         env_id=config.env_id,
         episodes=config.episodes,
         max_env_steps=config.episodes * config.spec.max_steps * config.num_envs,
-        updates=max(rows, 0) * config.generator_updates,
+        updates=rows * config.generator_updates,
         parameters=sum(x.size for x in jax.tree.leaves(trained)),
         learn_flops=6 * config.batch_size * work,
         state_bytes=tree_bytes(state),
-        extra={"policy_weights": policy_weights, "stored_policies": stored.size // policy_weights},
+        extra={"policy_weights": policies.shape[-1], "stored_policies": math.prod(policies.shape[:-1])},
     )
 
 
