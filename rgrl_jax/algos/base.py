@@ -71,12 +71,13 @@ class Config(display.Node):
         return 0
 
     def validate(self) -> None:
-        """Checks every field and how they fit together, before anything compiles.
+        """Checks every field, the environment, and how they fit together, before anything compiles.
 
         Raises:
           ValueError: one sentence with the field, its value and what is allowed.
         """
         fields.check_fields(self)
+        _ = self.spec  # refuses an unknown environment, and a faulty one
 
     def replace_at(self, path: str, value: Any) -> Self:
         """Replaces one field by its dotted name, ``config.replace_at("planner.lr", 0.1)``.

@@ -43,7 +43,7 @@ class Number:
         """See `Rule`. Traced values pass: they were checked where they were concrete."""
         if is_traced(value) and not self.static:
             return
-        entries = np.asarray(value)
+        entries = np.asarray(None if is_traced(value) else value)
         numeric = entries.dtype.kind in "iuf" and entries.size and not isinstance(value, (list, tuple))
         if not numeric or (self.static and not isinstance(value, (int, float))):
             raise ValueError(f"{name} = {value!r} must be a number")
