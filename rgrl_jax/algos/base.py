@@ -153,7 +153,7 @@ class Cost:
     extra: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        extra = "".join(f"; {name.replace('_', ' ')} {_si(value)}" for name, value in self.extra.items())
+        extra = "".join(f"; {_si(value).strip()} {name.replace('_', ' ')}" for name, value in self.extra.items())
         return (
             f"{self.env_id}: {self.episodes} episodes, at most {self.max_env_steps:,} env steps; "
             f"{self.updates:,} updates of {self.parameters:,} weights, {_si(self.learn_flops)}FLOP of learning per "

@@ -47,9 +47,9 @@ class Progress(Callback):
         """Moves the bar."""
         last = jax.tree.map(lambda x: np.mean(x[:, -1]), run.chunk)
         description = f"return {last.episode_return:7.1f}  loss {last.model_loss:.4f}"
-        for name, value in last.info.items():
-            if run.chunk.info[name].dtype.kind == "f":
-                description += f"  {name.replace('_', ' ')} {value:.3g}"
+        numbers = [name for name, values in run.chunk.info.items() if values.dtype.kind == "f"]
+        for name in numbers[:1]:  # a line has no room for more
+            description += f"  {name.replace('_', ' ')} {last.info[name]:.3g}"
         self.bar.update(self.task, completed=run.episode, description=description)
 
     def end(self, run: Run) -> None:
