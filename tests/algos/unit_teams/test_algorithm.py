@@ -29,7 +29,7 @@ class Twin:
     names = ("actor", "critic")
 
     def __init__(self, config, state):
-        self.config, self.updates = config, 0
+        self.config, self.updates, self.signals = config, 0, []
         self.nets = {name: [np.asarray(w, np.float64) for w in getattr(state, name).weights] for name in self.names}
         self.moments = {name: [[np.zeros_like(w), np.zeros_like(w)] for w in self.nets[name]] for name in self.names}
 
@@ -57,6 +57,7 @@ class Twin:
     def learn(self, signal):
         """From the step before."""
         config = self.config
+        self.signals.append(signal)
         reward = np.full(self.nets["actor"][-1].shape[1], signal)
         before = list(self.rewards)
         for i in (2, 1, 0):
@@ -127,6 +128,7 @@ def test_a_run_is_a_loop_in_numpy(overrides):
             total, before, t, ended = total + float(reward), value, t + 1, bool(terminated | truncated)
         twin.learn(0.0 if truncated else float(reward) - before)
         assert float(metrics.episode_return[episode]) == total
+        assert float(metrics.model_loss[episode]) == pytest.approx(np.square(twin.signals[-t:]).mean(), rel=1e-3)
     for name in twin.names:
         for found, expected in zip(getattr(after, name).weights, twin.nets[name], strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

@@ -100,8 +100,8 @@ def test_targets_are_learnt_from():
     Times 1, the residual over itself, unless that is below its floor.
     """
     lr = {"actor_lr": (0.0, 0.0, 0.1), "actor_lr_end": (0.0, 0.0, 0.1), "optimizer": "sgd"}
-    sizes = {"hidden": (5, 4), "num_envs": 3, "episodes_per_row": 1}
-    config = preset("ScalarRegression", algo="map_prop", map_steps=2, **lr, **sizes)
+    small = {"hidden": (5, 4), "num_envs": 8, "episodes_per_row": 1, "map_steps": 2}
+    config = preset("ScalarRegression", algo="map_prop", residual_floor=0.8, **lr, **small)
     state = training.init(jax.random.key(0), config)
     actor = act(state, config)
     assert int(jnp.count_nonzero(actor.carry.target)) == 0
@@ -115,6 +115,8 @@ def test_targets_are_learnt_from():
     assert np.abs(error).min() > 0 and np.std(np.asarray(episode.action)[0] - learner.prediction) > 0
     variance = config.actor_variance[-1]
     residual = np.asarray(episode.action, np.float64)[0] - learner.prediction
-    divisor = np.sign(residual) * np.maximum(np.abs(residual), config.residual_floor * variance**0.5)
+    floor = config.residual_floor * variance**0.5
+    divisor = np.sign(residual) * np.maximum(np.abs(residual), floor)
+    assert 0 < (np.abs(residual) < floor).sum() < 8
     change = after.actor.weights[-1][-1] - state.actor.weights[-1][-1]
     np.testing.assert_allclose(change, 0.1 * (error * residual / divisor).mean() / variance, rtol=1e-3)
