@@ -51,8 +51,7 @@ def command_following(
     generator_config = check_commands(config, num_commands)
     if num_episodes < 1:
         raise ValueError(f"num_episodes = {num_episodes} must be at least 1")
-    within = return_range(generator_config)
-    commanded = jnp.linspace(within.low, within.high, num_commands)
+    commanded = jnp.linspace(*return_range(generator_config), num_commands)
     keys = jax.random.split(key, num_commands)
     if not host_rollout.is_hosted(config):
         return CommandFollowing(commanded, _achieve_all(keys, commanded, state, generator_config, num_episodes))

@@ -20,14 +20,20 @@ from flax import struct
 
 from rgrl_jax import display
 from rgrl_jax.algos.base import Algorithm, Cost, register_algorithm, tree_bytes
-from rgrl_jax.algos.policy_generators.build import AgentSpec, build, make_policies
-from rgrl_jax.algos.policy_generators.commands import best_command, learned_returns, next_command, target_return
+from rgrl_jax.algos.policy_generators.commands import (
+    best_command,
+    learned_returns,
+    next_command,
+    return_range,
+    target_return,
+)
 from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
+from rgrl_jax.algos.policy_generators.generator import make_policies
 from rgrl_jax.algos.policy_generators.policy import (
     Statistics,
     count_weights,
     env_actions,
-    flatten,
+    layer_sizes,
     normalize,
     policy_outputs,
     random_policy,
@@ -43,7 +49,7 @@ from rgrl_jax.algos.policy_generators.store import (
     may_replace,
 )
 from rgrl_jax.algos.policy_generators.update import Networks, TrainedNetwork, init_networks, update
-from rgrl_jax.normalization import RunningStatistics, init_statistics, update_statistics
+from rgrl_jax.normalization import RunningStatistics, flatten_obs, init_statistics, update_statistics
 from rgrl_jax.rollout import Actor, Policy, Timestep, episode_metrics
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
@@ -72,13 +78,7 @@ class PolicyGeneratorState(display.Record, struct.PyTreeNode):
 
 
 class TrainingCarry(struct.PyTreeNode):
-    """Carry of the policy in training episodes.
-
-    Attributes:
-      policies: ``[N, P]``.
-      command: return that they were made for, scalar.
-      statistics: statistics of the observations so far.
-    """
+    """Carry in training episodes: policies ``[N, P]``, the return they were made for, statistics of observations."""
 
     policies: Array
     command: Array
@@ -88,11 +88,10 @@ class TrainingCarry(struct.PyTreeNode):
 def init(key: Key, config: PolicyGeneratorConfig) -> PolicyGeneratorState:
     """Draws the weights; the store is empty."""
     run_key, network_key = jax.random.split(key)
-    spec = build(config)
-    sizes = spec.policy.sizes
+    sizes = layer_sizes(config)
     return PolicyGeneratorState(
         key=run_key,
-        networks=init_networks(network_key, spec, config),
+        networks=init_networks(network_key, config),
         statistics=init_statistics(sizes[0]) if config.obs_normalization == "running" else (),
         store=init_store(config, count_weights(sizes)),
         best=jnp.float32(-jnp.inf),
@@ -103,16 +102,15 @@ def init(key: Key, config: PolicyGeneratorConfig) -> PolicyGeneratorState:
 
 def act(state: PolicyGeneratorState, config: PolicyGeneratorConfig) -> Actor:
     """Makes the policies of the next row of episodes."""
-    spec = build(config)
     play_key, policy_key, _ = _row_keys(state)
-    command = next_command(jax.random.fold_in(policy_key, 0), state.best, spec.within, config)
+    command = next_command(jax.random.fold_in(policy_key, 0), state.best, config)
     if config.warmup == "generated":
-        command = jnp.where(state.episode < config.warmup_episodes, spec.within.high, command)
-    policies = _next_policies(policy_key, command, state, spec, config)
+        command = jnp.where(state.episode < config.warmup_episodes, return_range(config)[1], command)
+    policies = _next_policies(policy_key, command, state, config)
     # The code of GoGePo's authors normalizes by running statistics from the second row on.
     raw = (state.episode == 0) & (config.algorithm == "gogepo") & (config.obs_normalization == "running")
     carry = TrainingCarry(policies, command, state.statistics)
-    return Actor(play_key, _training_policy(raw, spec), config.num_envs, carry, {})
+    return Actor(play_key, _training_policy(raw, config), config.num_envs, carry, {})
 
 
 def _row_keys(state: PolicyGeneratorState) -> Key:
@@ -120,33 +118,32 @@ def _row_keys(state: PolicyGeneratorState) -> Key:
     return jax.random.split(jax.random.fold_in(state.key, state.episode), 3)
 
 
-def _next_policies(
-    key: Key, command: Array, state: PolicyGeneratorState, spec: AgentSpec, config: PolicyGeneratorConfig
-) -> Array:
+def _next_policies(key: Key, command: Array, state: PolicyGeneratorState, config: PolicyGeneratorConfig) -> Array:
     """Makes the policies ``[N, P]`` of the next row: those of the warm-up, or for the command with noise."""
     is_warmup = state.episode < config.warmup_episodes
-    made = make_policies(state.networks.generator.params, command[None], spec)
-    is_low = command < target_return(state.best, spec.within, config.return_increment)
+    made = make_policies(state.networks.generator.params, command[None], config)
+    is_low = command < target_return(state.best, config)
     std = config.param_noise * jnp.where(is_low, config.low_command_noise, 1.0)
     noise = std * jax.random.normal(key, (config.num_envs, made.shape[1]))
     if config.warmup == "generated":
         return made + jnp.where(is_warmup, 0.0, noise)
-    drawn = jax.vmap(partial(random_policy, sizes=spec.policy.sizes))(jax.random.split(key, config.num_envs))
+    drawn = jax.vmap(partial(random_policy, sizes=layer_sizes(config)))(jax.random.split(key, config.num_envs))
     return jnp.where(is_warmup, drawn, made + noise)
 
 
-def _training_policy(raw: Array, spec: AgentSpec) -> Policy:
+def _training_policy(raw: Array, config: PolicyGeneratorConfig) -> Policy:
     """Makes the policy of training episodes, with a `TrainingCarry`; where ``raw`` it does not normalize."""
+    spec, sizes = config.spec, layer_sizes(config)
 
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
         episode, carry = timestep.episode, timestep.carry
-        x = flatten(episode.obs[timestep.t], spec.policy)
+        x = jax.vmap(partial(flatten_obs, space=spec.observation))(episode.obs[timestep.t])
         if isinstance(carry.statistics, RunningStatistics):
             alive = ~(episode.terminated | episode.truncated)
             carry = carry.replace(statistics=update_statistics(carry.statistics, x, alive))
-        x = jnp.where(raw, x, normalize(x, carry.statistics, spec.policy))
-        outputs = jax.vmap(lambda policy, x: policy_outputs(policy, spec.policy.sizes, x))(carry.policies, x)
-        return env_actions(outputs, spec.policy.action)[None], carry, {}
+        x = jnp.where(raw, x, normalize(x, carry.statistics, config))
+        outputs = jax.vmap(lambda policy, x: policy_outputs(policy, sizes, x))(carry.policies, x)
+        return env_actions(outputs, spec.action)[None], carry, {}
 
     return policy
 
@@ -155,19 +152,13 @@ def learn(
     state: PolicyGeneratorState, episode: Episode, carry: TrainingCarry, config: PolicyGeneratorConfig
 ) -> tuple[PolicyGeneratorState, Metrics]:
     """Adds the policies of a row of episodes to the store, and learns."""
-    spec = build(config)
     returns = learned_returns(episode, config)
-    target = target_return(state.best, spec.within, config.return_increment)
-    played = PlayedPolicies(
-        policies=carry.policies,
-        returns=returns,
-        bucket=bucket_number(returns, spec.within, config),
-        replaces=may_replace(returns, carry.command, target, spec.within, config),
-    )
+    replaces = may_replace(returns, carry.command, target_return(state.best, config), config)
+    played = PlayedPolicies(carry.policies, returns, bucket_number(returns, config), replaces)
     store = add_to_store(state.store, played)
     networks, loss = jax.lax.cond(
         state.episode + 1 >= config.warmup_episodes,
-        lambda key, networks: update(key, networks, store, spec, config),
+        lambda key, networks: update(key, networks, store, config),
         lambda key, networks: (networks, jnp.float32(0.0)),
         _row_keys(state)[2],
         state.networks,
@@ -186,16 +177,15 @@ def learn(
 
 def evaluation_actor(key: Key, state: PolicyGeneratorState, config: PolicyGeneratorConfig, num_envs: int) -> Actor:
     """Makes the policy for the best return so far, without noise, for ``N`` episodes."""
-    spec = build(config)
-    command = best_command(state.best, spec.within)
-    made = make_policies(state.networks.generator.params, command[None], spec)[0]
+    spec, command = config.spec, best_command(state.best, config)
+    made = make_policies(state.networks.generator.params, command[None], config)[0]
 
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
-        obs = flatten(timestep.episode.obs[timestep.t], spec.policy)
-        x = normalize(obs, state.statistics, spec.policy)
+        obs = jax.vmap(partial(flatten_obs, space=spec.observation))(timestep.episode.obs[timestep.t])
+        x = normalize(obs, state.statistics, config)
         # One policy for all environments needs one product per layer, not one per environment.
-        outputs = policy_outputs(timestep.carry, spec.policy.sizes, x)
-        return env_actions(outputs, spec.policy.action)[None], timestep.carry, {}
+        outputs = policy_outputs(timestep.carry, layer_sizes(config), x)
+        return env_actions(outputs, spec.action)[None], timestep.carry, {}
 
     return Actor(key, policy, num_envs, made, {})
 

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
 from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
-from rgrl_jax.types import Array, Episode, Key, Scalar
+from rgrl_jax.types import Array, Episode, Key
 
 
-class ReturnRange(NamedTuple):
-    """Range of the returns that are commanded, ``low`` to ``high``, for an algorithm."""
-
-    low: Scalar
-    high: Scalar
-    algorithm: str
-
-
-def return_range(config: PolicyGeneratorConfig) -> ReturnRange:
-    """Returns the config's range, or the environment's if both ends of the config's are the same."""
+def return_range(config: PolicyGeneratorConfig) -> tuple[Array, Array]:
+    """Returns both ends of the config's range of returns, or of the environment's if the config's are the same."""
     low, high = config.spec.return_range
     given = jnp.asarray(config.return_high) > config.return_low
-    return ReturnRange(
-        low=jnp.where(given, config.return_low, low),
-        high=jnp.where(given, config.return_high, high),
-        algorithm=config.algorithm,
-    )
+    return jnp.where(given, config.return_low, low), jnp.where(given, config.return_high, high)
 
 
-def relative_return(returns: Array, within: ReturnRange) -> Array:
+def relative_return(returns: Array, config: PolicyGeneratorConfig) -> Array:
     """Maps returns linearly, from 0 at the lower end of the range, and below, to 1 at its upper end; same shape."""
-    return (jnp.maximum(returns, within.low) - within.low) / (within.high - within.low)
+    low, high = return_range(config)
+    return (jnp.maximum(returns, low) - low) / (high - low)
 
 
-def generator_input(commands: Array, within: ReturnRange) -> Array:
+def generator_input(commands: Array, config: PolicyGeneratorConfig) -> Array:
     """Scales commands for the generator; same shape. With gogepo 0 stays 0, whatever the range."""
-    if within.algorithm == "udrlpg":
-        return relative_return(commands, within)
-    return commands / (within.high - within.low)
+    if config.algorithm == "udrlpg":
+        return relative_return(commands, config)
+    low, high = return_range(config)
+    return commands / (high - low)
 
 
 def learned_returns(episode: Episode, config: PolicyGeneratorConfig) -> Array:
@@ -47,24 +35,25 @@ def learned_returns(episode: Episode, config: PolicyGeneratorConfig) -> Array:
     return episode.episode_return - config.survival_bonus * episode.length
 
 
-def best_command(best: Array, within: ReturnRange) -> Array:
+def best_command(best: Array, config: PolicyGeneratorConfig) -> Array:
     """Returns the best return so far as a command; before any, the range's lower end, with gogepo 1."""
-    first = within.low if within.algorithm == "udrlpg" else 1.0
+    first = return_range(config)[0] if config.algorithm == "udrlpg" else 1.0
     return jnp.where(jnp.isfinite(best), best, first)
 
 
-def target_return(best: Array, within: ReturnRange, increment: Scalar) -> Array:
+def target_return(best: Array, config: PolicyGeneratorConfig) -> Array:
     """Returns the command that is to raise the best return so far, which is minus infinity before any episode."""
-    return best_command(best, within) + jnp.where(jnp.isfinite(best), increment, 0.0)
+    return best_command(best, config) + jnp.where(jnp.isfinite(best), config.return_increment, 0.0)
 
 
-def next_command(key: Key, best: Array, within: ReturnRange, config: PolicyGeneratorConfig) -> Array:
+def next_command(key: Key, best: Array, config: PolicyGeneratorConfig) -> Array:
     """Chooses the command, a scalar, of the next training episodes."""
+    low, high = return_range(config)
     if config.command == "top":
-        return jnp.asarray(within.high, jnp.float32)
-    target = target_return(best, within, config.return_increment)
+        return jnp.asarray(high, jnp.float32)
+    target = target_return(best, config)
     if config.command == "best":
         return target
     coin_key, place_key = jax.random.split(key)
-    low_command = within.low + jax.random.uniform(place_key) * (target - within.low)
+    low_command = low + jax.random.uniform(place_key) * (target - low)
     return jnp.where(jax.random.bernoulli(coin_key), low_command, target)

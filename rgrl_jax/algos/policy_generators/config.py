@@ -20,9 +20,7 @@ class PolicyGeneratorConfig(Config):
         help="Loss of the generator: the distance between policies and those it makes for their returns (udrlpg), or "
         "that between a command and the return that an evaluator predicts of the policy made for it (gogepo).",
     )
-    num_envs: int = integer(
-        1, "Policies generated for every row and played side by side, one episode each; metrics are means.", low=1
-    )
+    num_envs: int = integer(1, "Policies played side by side, one episode each; metrics are their means.", low=1)
     obs_normalization: str = choice(
         "running",
         "range",
@@ -44,13 +42,11 @@ class PolicyGeneratorConfig(Config):
         high=1e6,
     )
     hidden: tuple[int, ...] = integers(
-        (256, 256), "Tanh units in each hidden layer of a policy, multiples of tile_size.", low=1
+        (256, 256), "Tanh units per hidden layer of a policy, multiples of tile_size.", low=1
     )
     tile_size: int = integer(32, "Units of a policy's hidden layer that are generated at once.", low=1, symbol="f")
     embedding_size: int = integer(32, "Length of the embeddings that tell tiles apart.", low=1, symbol="E")
-    generator_hidden: tuple[int, ...] = integers(
-        (512, 512), "Relu units in each hidden layer of the generator's networks.", low=1
-    )
+    generator_hidden: tuple[int, ...] = integers((512, 512), "Relu units per hidden layer of the generator.", low=1)
     output_scale: float = number(
         0.0, "Factor of generated weights, over the root of a layer's inputs; 0 leaves them as they are."
     )
@@ -73,9 +69,7 @@ class PolicyGeneratorConfig(Config):
         help="Command of training episodes: the target return (best), the upper end of the range (top), or each time "
         "with equal chances the target return or one drawn uniformly from the range below it (drawn).",
     )
-    return_increment: float = number(
-        0.0, "Added to the best return so far, which gives the target return.", low=-1e9, high=1e9
-    )
+    return_increment: float = number(0.0, "Target return minus the best return so far.", low=-1e9, high=1e9)
     store: str = choice(
         "buckets", "ring", help="Policies that are learnt from: the best ones in buckets by return, or the last ones."
     )
@@ -106,11 +100,9 @@ class PolicyGeneratorConfig(Config):
     generator_lr: float = number(2e-6, "Learning rate of the generator.")
     num_probes: int = integer(200, "Learned states by whose actions gogepo's evaluator tells policies apart.", low=1)
     evaluator_hidden: tuple[int, ...] = integers(
-        (256, 256), "Relu units in each hidden layer of gogepo's evaluator.", low=1
+        (256, 256), "Relu units per hidden layer of gogepo's evaluator.", low=1
     )
-    evaluator_updates: int = integer(
-        4, "Updates of gogepo's evaluator after every row of episodes, before those of the generator.", low=1
-    )
+    evaluator_updates: int = integer(4, "Updates of gogepo's evaluator, before those of the generator.", low=1)
     evaluator_lr: float = number(5e-3, "Learning rate of gogepo's evaluator.")
 
     def validate(self) -> None:

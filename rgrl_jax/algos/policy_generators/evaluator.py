@@ -10,7 +10,8 @@ import jax
 from flax import struct
 
 from rgrl_jax import mlp
-from rgrl_jax.algos.policy_generators.policy import PolicySpec, policy_outputs, smooth_actions
+from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
+from rgrl_jax.algos.policy_generators.policy import layer_sizes, policy_outputs, smooth_actions
 from rgrl_jax.types import Array, Key
 
 
@@ -26,18 +27,20 @@ class Evaluator(struct.PyTreeNode):
     weights: mlp.Weights
 
 
-def init_evaluator(key: Key, spec: PolicySpec, num_probes: int, hidden: tuple[int, ...]) -> Evaluator:
+def init_evaluator(key: Key, config: PolicyGeneratorConfig) -> Evaluator:
     """Draws ``K`` probing states uniformly from 0..1 and the network by `rgrl_jax.mlp.init`."""
     probe_key, weights_key = jax.random.split(key)
-    probes = jax.random.uniform(probe_key, (num_probes, spec.sizes[0]))
-    return Evaluator(probes, mlp.init(weights_key, (num_probes * spec.sizes[-1], *hidden, 1)))
+    sizes = layer_sizes(config)
+    probes = jax.random.uniform(probe_key, (config.num_probes, sizes[0]))
+    return Evaluator(probes, mlp.init(weights_key, (config.num_probes * sizes[-1], *config.evaluator_hidden, 1)))
 
 
-def predict_returns(evaluator: Evaluator, policies: Array, spec: PolicySpec) -> Array:
+def predict_returns(evaluator: Evaluator, policies: Array, config: PolicyGeneratorConfig) -> Array:
     """Predicts the returns ``[B]`` of policies ``[B, P]``."""
 
     def predict_return(policy: Array) -> Array:
-        actions = smooth_actions(policy_outputs(policy, spec.sizes, evaluator.probes), spec.action)
+        outputs = policy_outputs(policy, layer_sizes(config), evaluator.probes)
+        actions = smooth_actions(outputs, config.spec.action)
         return mlp.apply(evaluator.weights, actions.ravel(), jax.nn.relu)[0]
 
     return jax.vmap(predict_return)(policies)

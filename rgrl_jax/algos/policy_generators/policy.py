@@ -8,34 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rgrl_jax.normalization import RunningStatistics, flatten_obs, scale, unscale
+from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
+from rgrl_jax.normalization import RunningStatistics, scale, space_size, unscale
 from rgrl_jax.types import Array, Box, Discrete, Key, Space
 
 Statistics = RunningStatistics | tuple[()]
 """Statistics of the observations, or none."""
 
 
-class PolicySpec(NamedTuple):
-    """Layout of a policy, and the spaces that it maps between.
-
-    Attributes:
-      sizes: sizes ``n_0, ..., n_L`` of input, hidden layers and output.
-      observation: space of observations.
-      action: space of actions.
-      obs_normalization: see `PolicyGeneratorConfig`.
-    """
-
-    sizes: tuple[int, ...]
-    observation: Space
-    action: Space
-    obs_normalization: str
+def layer_sizes(config: PolicyGeneratorConfig) -> tuple[int, ...]:
+    """Returns the sizes ``n_0, ..., n_L`` of a policy's input, hidden layers and output."""
+    return space_size(config.spec.observation), *config.hidden, space_size(config.spec.action)
 
 
 def count_weights(sizes: Sequence[int]) -> int:
@@ -76,20 +64,14 @@ def policy_outputs(policy: Array, sizes: Sequence[int], x: Array) -> Array:
     return x @ last_weights.T + last_biases
 
 
-def flatten(obs: Array, spec: PolicySpec) -> Array:
-    """Turns observations ``[N, ...]`` into vectors ``[N, n_0]``."""
-    return jax.vmap(partial(flatten_obs, space=spec.observation))(obs)
-
-
-def normalize(x: Array, statistics: Statistics, spec: PolicySpec) -> Array:
+def normalize(x: Array, statistics: Statistics, config: PolicyGeneratorConfig) -> Array:
     """Normalizes flat observations ``[N, n_0]``, by running statistics where there are any; same shape."""
     if isinstance(statistics, RunningStatistics):
         # The sample variance of a single observation is unknown: it stays as it is.
         deviation = jnp.sqrt(statistics.squares / jnp.maximum(statistics.count - 1.0, 1.0))
         return jnp.where(statistics.count > 1, (x - statistics.mean) / (deviation + 1e-8), x)
-    if spec.obs_normalization == "range" and isinstance(spec.observation, Box):
-        return scale(x, *_bounds(spec.observation))
-    return x
+    space = config.spec.observation
+    return scale(x, *_bounds(space)) if config.obs_normalization == "range" and isinstance(space, Box) else x
 
 
 def _bounds(box: Box) -> tuple[Array, Array]:

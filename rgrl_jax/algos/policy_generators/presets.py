@@ -32,47 +32,26 @@ Settings = dict[str, Any]
 
 _SMALL: Settings = {"hidden": (32, 32), "tile_size": 16, "generator_hidden": (64, 64), "num_buckets": 200}
 _SMALL_UDRLPG: Settings = _SMALL | {"algorithm": "udrlpg", "generator_lr": 3e-4, "param_noise": 0.2}
-_GOGEPO: Settings = {
-    "algorithm": "gogepo",
-    "tile_size": 16,
-    "embedding_size": 8,
-    "output_scale": 2.0,
-    "warmup_episodes": 0,
-    "return_increment": 20.0,
-    "store": "ring",
-    "batch_size": 16,
-    "generator_updates": 19,
-}
-_SMALL_GOGEPO: Settings = (
-    _SMALL | _GOGEPO | {"generator_lr": 1e-4, "evaluator_hidden": (64, 64), "num_probes": 50, "capacity": 1000}
-)
+_GOGEPO: Settings = {"algorithm": "gogepo", "tile_size": 16, "embedding_size": 8, "generator_updates": 19}
+_GOGEPO |= {"output_scale": 2.0, "warmup_episodes": 0, "return_increment": 20.0, "batch_size": 16, "store": "ring"}
+_SMALL_GOGEPO: Settings = _SMALL | _GOGEPO | {"generator_lr": 1e-4, "num_probes": 50, "capacity": 1000}
+_SMALL_GOGEPO |= {"evaluator_hidden": (64, 64)}
 
 _PENDULUM: Settings = {"episodes": 500, "return_low": -2000.0}
-_FOLLOWING: Settings = {
-    "hidden": (16,),
-    "warmup": "random",
-    "warmup_episodes": 20,
-    "command": "drawn",
-    "overflow_bucket": "clamp",
-    "num_buckets_kept": 50,
-    "bucket_size": 1,
-    "when_full": "select",
-    "generator_updates": 16,
-}
+_RANDOM_FIRST: Settings = {"warmup": "random", "warmup_episodes": 20, "command": "drawn"}
+_SPREAD: Settings = _RANDOM_FIRST | {"param_noise": 0.3}
+_FOLLOWING: Settings = _RANDOM_FIRST | {"hidden": (16,), "num_buckets_kept": 50, "bucket_size": 1}
+_FOLLOWING |= {"overflow_bucket": "clamp", "when_full": "select", "generator_updates": 16}
 _UNIFORM: Settings = _FOLLOWING | {"num_buckets": 20, "rank_weight": 0.0}
-_SPREAD: Settings = {"warmup": "random", "warmup_episodes": 20, "command": "drawn", "param_noise": 0.3}
-
-_INVERTED_PENDULUM: Settings = {"episodes": 2000, "return_high": 1000.0}
-_SWIMMER: Settings = {"episodes": 3000, "return_low": -100.0, "return_high": 365.0}
-_HOPPER: Settings = {"episodes": 10_000, "return_low": -100.0, "survival_bonus": 1.0}
 
 
 def _mujoco(hopper_high: float) -> dict[str, Settings]:
     """Makes the settings of MuJoCo's tasks, on the host and compiled."""
-    tasks = {
-        "InvertedPendulum-v5": _INVERTED_PENDULUM,
-        "Swimmer-v5": _SWIMMER,
-        "Hopper-v5": _HOPPER | {"return_high": hopper_high},
+    hopper = {"episodes": 10_000, "return_low": -100.0, "return_high": hopper_high, "survival_bonus": 1.0}
+    tasks: dict[str, Settings] = {
+        "InvertedPendulum-v5": {"episodes": 2000, "return_high": 1000.0},
+        "Swimmer-v5": {"episodes": 3000, "return_low": -100.0, "return_high": 365.0},
+        "Hopper-v5": hopper,
     }
     return {f"{source}:{name}": task for source in ("gymnasium", "mjx") for name, task in tasks.items()}
 

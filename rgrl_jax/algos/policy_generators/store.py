@@ -14,13 +14,10 @@ import jax.numpy as jnp
 from flax import struct
 
 from rgrl_jax import ring_buffer
-from rgrl_jax.algos.policy_generators.commands import ReturnRange, relative_return
+from rgrl_jax.algos.policy_generators.commands import relative_return
 from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
 from rgrl_jax.ring_buffer import RingBuffer
 from rgrl_jax.types import Array, Key
-
-MAX_NUMBER = 2**30
-"""Greatest number of a bucket that is appended."""
 
 
 class Buckets(struct.PyTreeNode):
@@ -44,13 +41,9 @@ Store = Buckets | RingBuffer
 
 
 class PlayedPolicies(NamedTuple):
-    """Policies that were played.
+    """Policies ``[N, P]`` that were played, their returns ``[N]`` and the numbers of their buckets ``[N]``.
 
-    Attributes:
-      policies: ``[N, P]``.
-      returns: ``[N]``.
-      bucket: number of the bucket of each ``[N]`` int32.
-      replaces: whether it replaces the oldest policy of a full bucket; else it is dropped ``[N]`` bool.
+    Where ``replaces [N]`` a policy replaces the oldest one of a full bucket; elsewhere it is dropped.
     """
 
     policies: Array
@@ -66,40 +59,26 @@ def init_store(config: PolicyGeneratorConfig, num_weights: int) -> Store:
     kept, size = config.num_buckets_kept, config.bucket_size
     if config.overflow_bucket == "clamp":
         kept = min(kept, config.num_buckets)
-    return Buckets(
-        policies=jnp.zeros((kept, size, num_weights)),
-        returns=jnp.zeros((kept, size)),
-        number=jnp.full(kept, -1, jnp.int32),
-        written=jnp.zeros(kept, jnp.int32),
-    )
+    policies, returns = jnp.zeros((kept, size, num_weights)), jnp.zeros((kept, size))
+    return Buckets(policies, returns, number=jnp.full(kept, -1, jnp.int32), written=jnp.zeros(kept, jnp.int32))
 
 
-def bucket_number(returns: Array, within: ReturnRange, config: PolicyGeneratorConfig) -> Array:
+def bucket_number(returns: Array, config: PolicyGeneratorConfig) -> Array:
     """Returns the numbers of the buckets of returns, of the same shape, int32; a bucket holds its upper end."""
-    last = config.num_buckets - 1 if config.overflow_bucket == "clamp" else MAX_NUMBER
-    place = jnp.ceil(relative_return(returns, within) * config.num_buckets) - 1
+    last = config.num_buckets - 1 if config.overflow_bucket == "clamp" else 2**30  # far above any, within int32
+    place = jnp.ceil(relative_return(returns, config) * config.num_buckets) - 1
     return jnp.clip(place, 0, last).astype(jnp.int32)
 
 
-def may_replace(
-    returns: Array, command: Array, target: Array, within: ReturnRange, config: PolicyGeneratorConfig
-) -> Array:
-    """Decides which policies may replace an older one ``[N]``, bool.
+def may_replace(returns: Array, command: Array, target: Array, config: PolicyGeneratorConfig) -> Array:
+    """Decides which policies of returns ``[N]`` may replace an older one ``[N]``, bool.
 
-    With ``when_full="select"`` one that was made for the target return and failed by its noise may not: it says
-    little of how to reach a lower return on purpose.
-
-    Args:
-      returns: returns of the policies ``[N]``.
-      command: return that they were made for, scalar.
-      target: target return at that time, scalar.
-      within: range of returns.
-      config: config of the run.
+    With ``when_full="select"`` one whose ``command`` was the ``target`` return of its time, scalars, and that failed
+    by its noise may not: it says little of how to reach a lower return on purpose.
     """
     if config.when_full != "select":
         return jnp.full(returns.shape, config.when_full == "replace")
-    reached = bucket_number(returns, within, config) >= bucket_number(command, within, config)
-    return reached | (command < target)
+    return (bucket_number(returns, config) >= bucket_number(command, config)) | (command < target)
 
 
 def add_to_store(store: Store, played: PlayedPolicies) -> Store:
@@ -117,9 +96,9 @@ def _add_to_bucket(store: Buckets, played: PlayedPolicies) -> Buckets:
     """Adds a single policy to its bucket, if that is among the best ``K``."""
     kept, size = store.returns.shape
     same = store.number == played.bucket
-    # One policy is written to one place whatever happens, so that the scan copies nothing: to its bucket, else to the
-    # place of an empty one, whose number is -1, or of the worst. What is turned away goes to row K, which is out of
-    # bounds and so is dropped.
+    # One policy is written to one place whatever happens, as a branch would make the scan copy the whole store. It
+    # goes to its bucket, else to the place of an empty one, whose number is -1, or of the worst. What is turned away
+    # goes to row K, which is out of bounds and so is dropped.
     at = jnp.where(same.any(), jnp.argmax(same), jnp.argmin(store.number))
     written = jnp.where(same.any(), store.written[at], 0)
     is_kept = same.any() | (played.bucket > store.number.min())
@@ -150,7 +129,7 @@ def probabilities(store: Store, config: PolicyGeneratorConfig) -> Array:
     if isinstance(store, RingBuffer):
         age = ring_buffer.ages(store)
         return jax.nn.softmax(jnp.where(age < store.written, -config.recency_exponent * jnp.log1p(age), -jnp.inf))
-    rank = jnp.argsort(jnp.argsort(store.number))
+    rank = jnp.argsort(jnp.argsort(store.number))  # empty buckets come first, which leaves differences as they are
     return jax.nn.softmax(jnp.where(store.number >= 0, config.rank_weight * rank, -jnp.inf))
 
 
@@ -162,8 +141,8 @@ def sample(key: Key, store: Store, config: PolicyGeneratorConfig) -> tuple[Array
     key, member_key = jax.random.split(key)
     chances = probabilities(store, config)
     if isinstance(store, RingBuffer):
-        policies, returns = ring_buffer.sample(key, store, config.batch_size, chances)
-        return policies, returns
+        drawn: tuple[Array, Array] = ring_buffer.sample(key, store, config.batch_size, chances)
+        return drawn
     at = jax.random.choice(key, store.returns.shape[0], (config.batch_size,), p=chances)
     filled = jnp.minimum(store.written[at], store.returns.shape[1])
     member = jax.random.randint(member_key, (config.batch_size,), 0, filled)

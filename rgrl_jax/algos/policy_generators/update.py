@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from rgrl_jax.algos.policy_generators.build import AgentSpec, make_policies
 from rgrl_jax.algos.policy_generators.config import PolicyGeneratorConfig
 from rgrl_jax.algos.policy_generators.evaluator import Evaluator, init_evaluator, predict_returns
-from rgrl_jax.algos.policy_generators.generator import Generator, init_generator
+from rgrl_jax.algos.policy_generators.generator import Generator, init_generator, make_policies
+from rgrl_jax.algos.policy_generators.policy import layer_sizes
 from rgrl_jax.algos.policy_generators.store import Store, sample
 from rgrl_jax.types import Array, Key, PyTree, Scalar
 
@@ -33,47 +33,34 @@ class Networks(NamedTuple):
     evaluator: TrainedNetwork | tuple[()]
 
 
-def init_networks(key: Key, spec: AgentSpec, config: PolicyGeneratorConfig) -> Networks:
+def init_networks(key: Key, config: PolicyGeneratorConfig) -> Networks:
     """Draws all weights."""
+
+    def start(params: PyTree) -> TrainedNetwork:
+        return TrainedNetwork(params, optax.adam(0.0).init(params))
+
     generator_key, evaluator_key = jax.random.split(key)
-    generator = _start_training(init_generator(generator_key, spec.generator))
-    if config.algorithm == "udrlpg":
-        return Networks(generator, ())
-    evaluator = init_evaluator(evaluator_key, spec.policy, config.num_probes, config.evaluator_hidden)
-    return Networks(generator, _start_training(evaluator))
+    generator = start(init_generator(generator_key, layer_sizes(config), config))
+    return Networks(generator, () if config.algorithm == "udrlpg" else start(init_evaluator(evaluator_key, config)))
 
 
-def _start_training(params: PyTree) -> TrainedNetwork:
-    return TrainedNetwork(params, optax.adam(0.0).init(params))
-
-
-def hindsight_loss(generator: Generator, policies: Array, returns: Array, spec: AgentSpec) -> Array:
+def hindsight_loss(generator: Generator, policies: Array, returns: Array, config: PolicyGeneratorConfig) -> Array:
     """Computes the mean squared error between policies ``[B, P]`` and those made for their returns ``[B]``."""
-    return jnp.square(make_policies(generator, returns, spec) - policies).mean()
+    return jnp.square(make_policies(generator, returns, config) - policies).mean()
 
 
-def evaluator_loss(evaluator: Evaluator, policies: Array, returns: Array, spec: AgentSpec) -> Array:
+def evaluator_loss(evaluator: Evaluator, policies: Array, returns: Array, config: PolicyGeneratorConfig) -> Array:
     """Computes the mean squared error of the predicted returns of policies ``[B, P]`` with returns ``[B]``."""
-    return jnp.square(predict_returns(evaluator, policies, spec.policy) - returns).mean()
+    return jnp.square(predict_returns(evaluator, policies, config) - returns).mean()
 
 
-def command_loss(generator: Generator, evaluator: Evaluator, commands: Array, spec: AgentSpec) -> Array:
+def command_loss(generator: Generator, evaluator: Evaluator, commands: Array, config: PolicyGeneratorConfig) -> Array:
     """Computes the mean squared error between commands ``[B]`` and the predicted returns of the policies for them."""
-    made = make_policies(generator, commands, spec)
-    return jnp.square(predict_returns(evaluator, made, spec.policy) - commands).mean()
+    return evaluator_loss(evaluator, make_policies(generator, commands, config), commands, config)
 
 
-def update(
-    key: Key, networks: Networks, store: Store, spec: AgentSpec, config: PolicyGeneratorConfig
-) -> tuple[Networks, Array]:
-    """Makes the updates after a row of episodes.
-
-    Args:
-      key: consumed.
-      networks: weights before.
-      store: policies to learn from, at least one.
-      spec: specs of the config.
-      config: config of the run.
+def update(key: Key, networks: Networks, store: Store, config: PolicyGeneratorConfig) -> tuple[Networks, Array]:
+    """Makes the updates after a row of episodes, from a store that is not empty.
 
     Returns:
       The networks, and the mean loss, a scalar: hindsight loss of udrlpg, evaluator loss of gogepo.
@@ -84,19 +71,19 @@ def update(
     if not isinstance(evaluator, TrainedNetwork):
 
         def hindsight(params: Generator, key: Key) -> Array:
-            return hindsight_loss(params, *sample(key, store, config), spec)
+            return hindsight_loss(params, *sample(key, store, config), config)
 
         generator, loss = descend(generator_key, generator, hindsight)
         return Networks(generator, ()), loss
 
     def evaluation(params: Evaluator, key: Key) -> Array:
-        return evaluator_loss(params, *sample(key, store, config), spec)
+        return evaluator_loss(params, *sample(key, store, config), config)
 
     # The evaluator goes first, as the generator's gradient goes through it.
     evaluator, loss = _descend(evaluator_key, evaluator, evaluation, config.evaluator_updates, config.evaluator_lr)
 
     def command(params: Generator, key: Key) -> Array:
-        return command_loss(params, evaluator.params, sample(key, store, config)[1], spec)
+        return command_loss(params, evaluator.params, sample(key, store, config)[1], config)
 
     generator, _ = descend(generator_key, generator, command)
     return Networks(generator, evaluator), loss

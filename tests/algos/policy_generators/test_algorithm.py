@@ -12,8 +12,8 @@ from algos.policy_generators.twins import small
 
 from rgrl_jax import envs, training
 from rgrl_jax.algos.policy_generators import PolicyGeneratorConfig, algorithm
-from rgrl_jax.algos.policy_generators.build import build, make_policies
-from rgrl_jax.algos.policy_generators.policy import normalize
+from rgrl_jax.algos.policy_generators.generator import make_policies
+from rgrl_jax.algos.policy_generators.policy import layer_sizes, normalize
 from rgrl_jax.algos.presets import preset
 from rgrl_jax.experiment.command_following import command_following
 from rgrl_jax.types import Box
@@ -33,7 +33,7 @@ def updates_of(state):
 def test_a_run_is_a_plain_loop(name):
     """Three episodes, step by step in NumPy: what is seen and done, what is kept, and when anything is learnt."""
     config = small(name)
-    spec, sizes, state, statistics = config.spec, build(config).policy.sizes, INIT(KEY, config), twins.Statistics(3)
+    spec, sizes, state, statistics = config.spec, layer_sizes(config), INIT(KEY, config), twins.Statistics(3)
     reset, step, played = jax.jit(spec.reset), jax.jit(spec.step), []
     for episode in range(3):
         play_key = jax.random.split(jax.random.fold_in(state.key, episode), 3)[0]
@@ -79,19 +79,19 @@ def test_policies_that_are_played():
     """Warm-up: all the same, made for the upper end; random ones; later for the best so far, with noise."""
     config = small(num_envs=200, param_noise=0.3, return_high=5.0, return_low=-5.0)
     state = INIT(KEY, config).replace(best=jnp.float32(2.0))
-    layers, spec = twins.double(state.networks.generator.params), build(config)
-    expected = twins.make_policies(layers, [5.0] * 200, spec)
+    layers = twins.double(state.networks.generator.params)
+    expected = twins.make_policies(layers, [5.0] * 200, config)
     np.testing.assert_allclose(CARRY(state, config).policies, expected, rtol=1e-3, atol=1e-5)
     later = state.replace(episode=jnp.int32(1))
     made = CARRY(later, config).policies
-    noise = np.asarray(made) - twins.make_policies(layers, [2.0], spec)
+    noise = np.asarray(made) - twins.make_policies(layers, [2.0], config)
     assert abs(noise.mean()) < 0.02 and noise.std() == pytest.approx(0.3, rel=0.05)
     assert np.abs(np.corrcoef(noise.T) - np.eye(noise.shape[1])).max() < 0.4  # each weight has its own
     less, widths = config.replace(command="drawn", low_command_noise=0.5), {}
     for episode in range(1, 7):
         carry = CARRY(state.replace(episode=jnp.int32(episode)), less)
         command = float(carry.command)
-        widths[command] = (np.asarray(carry.policies) - twins.make_policies(layers, [command], spec)).std()
+        widths[command] = (np.asarray(carry.policies) - twins.make_policies(layers, [command], config)).std()
     assert widths.pop(2.0) == pytest.approx(0.3, rel=0.05)
     assert list(widths.values()) == pytest.approx([0.15] * len(widths), rel=0.05) and max(widths) < 2.0
     drawn = config.replace(warmup="random")
@@ -104,11 +104,10 @@ def test_evaluations_play_the_best_command_without_noise():
     config = small()
     state = STEP(INIT(KEY, config), config)[0]
     episode = jax.jit(training.play, static_argnums=3)(KEY, state, config, 3)
-    spec = build(config)
-    (made,) = jax.jit(lambda *x: make_policies(*x, spec))(state.networks.generator.params, state.best[None])
-    seen = normalize(episode.obs[2], state.statistics, spec.policy)
+    (made,) = jax.jit(make_policies)(state.networks.generator.params, state.best[None], config)
+    seen = normalize(episode.obs[2], state.statistics, config)
     for x, torque in zip(seen, episode.action[2], strict=True):
-        output = twins.policy_outputs(np.float64(made), spec.policy.sizes, np.float64(x))
+        output = twins.policy_outputs(np.float64(made), layer_sizes(config), np.float64(x))
         np.testing.assert_allclose(torque, 2.0 * np.tanh(output)[0], rtol=1e-3, atol=1e-4)
 
 

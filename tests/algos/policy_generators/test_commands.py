@@ -13,14 +13,12 @@ KEY = jax.random.key(0)
 
 
 def next_command(key, best, config):
-    return commands.next_command(key, jnp.float32(best), commands.return_range(config), config)
+    return commands.next_command(key, jnp.float32(best), config)
 
 
 def test_commands_are_scaled():
     """Upside-down commands are shares of the range; GoGePo's are divided by its width, and nothing is taken off."""
-    ours, theirs = (
-        commands.return_range(small(x, return_low=-100.0, return_high=300.0)) for x in ("udrlpg", "gogepo")
-    )
+    ours, theirs = (small(x, return_low=-100.0, return_high=300.0) for x in ("udrlpg", "gogepo"))
     returns = jnp.float32([-150.0, -100.0, 100.0, 300.0, 500.0])
     np.testing.assert_allclose(commands.generator_input(returns, ours), [0, 0, 0.5, 1, 1.5])
     np.testing.assert_allclose(commands.generator_input(returns, theirs), [-0.375, -0.25, 0.25, 0.75, 1.25])
@@ -33,9 +31,7 @@ def test_the_next_command():
     assert float(next_command(KEY, -jnp.inf, ours)) == -100 and float(next_command(KEY, -jnp.inf, theirs)) == 1
     assert float(next_command(KEY, 40, ours)) == 40
     assert float(next_command(KEY, 40, theirs)) == 60  # with the increment
-    assert (
-        float(commands.best_command(jnp.float32(40), commands.return_range(theirs))) == 40
-    )  # evaluations go without
+    assert float(commands.best_command(jnp.float32(40), theirs)) == 40  # evaluations go without
     assert float(next_command(KEY, 40, ours.replace(command="top"))) == 300
 
 

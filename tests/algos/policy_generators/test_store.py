@@ -7,7 +7,6 @@ import pytest
 from algos.policy_generators.twins import commands_between, small
 
 from rgrl_jax.algos.policy_generators import store
-from rgrl_jax.algos.policy_generators.commands import return_range
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
@@ -17,7 +16,7 @@ SAMPLE, CHANCES = jax.jit(store.sample), jax.jit(store.probabilities)
 @jax.jit
 def KEEP(there, policies, returns, replaces, config):  # noqa: N802 - a program like those above
     """Adds policies that may replace others or may not."""
-    number = store.bucket_number(returns, return_range(config), config)
+    number = store.bucket_number(returns, config)
     return store.add_to_store(there, store.PlayedPolicies(policies, returns, number, replaces))
 
 
@@ -79,18 +78,18 @@ def test_buckets_hold_what_endless_ones_would(when_full, overflow, kept):
 def test_who_may_take_a_place():
     """With select: who was made for less than the target, or is at least in the bucket that was commanded."""
     config = small(when_full="select", num_buckets=10, return_low=0.0, return_high=100.0)
-    returns, within = jnp.float32([5.0, 30.5, 39.0, 41.0, 99.0]), return_range(config)
+    returns = jnp.float32([5.0, 30.5, 39.0, 41.0, 99.0])
     for target, command, expected in (
         (39.5, 39.5, [0, 1, 1, 1, 1]),  # the bucket from 30 to 40 is good enough
         (40.5, 39.5, [1, 1, 1, 1, 1]),  # it was made for less than it was to look for
         (40.5, 40.5, [0, 0, 0, 1, 1]),
         (39.5, 20.0, [1, 1, 1, 1, 1]),
     ):
-        found = store.may_replace(returns, jnp.float32(command), jnp.float32(target), within, config)
+        found = store.may_replace(returns, jnp.float32(command), jnp.float32(target), config)
         assert found.tolist() == list(map(bool, expected))
     for when_full in ("reject", "replace"):
         changed = config.replace(when_full=when_full)
-        alike = store.may_replace(returns, jnp.float32(1.0), jnp.float32(2.0), within, changed)
+        alike = store.may_replace(returns, jnp.float32(1.0), jnp.float32(2.0), changed)
         assert alike.tolist() == [when_full == "replace"] * 5
 
 

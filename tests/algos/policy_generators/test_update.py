@@ -8,25 +8,23 @@ from algos.policy_generators import twins
 from algos.policy_generators.twins import double, small
 
 from rgrl_jax.algos.policy_generators import store, update
-from rgrl_jax.algos.policy_generators.build import build
-from rgrl_jax.algos.policy_generators.policy import count_weights
+from rgrl_jax.algos.policy_generators.policy import count_weights, layer_sizes
 from rgrl_jax.types import Discrete
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
-INIT = jax.jit(lambda config: update.init_networks(KEY, build(config), config))
+INIT = jax.jit(lambda config: update.init_networks(KEY, config))
 HINDSIGHT, EVALUATE, COMMAND = (
-    jax.jit(lambda *x, loss=loss: jax.value_and_grad(loss)(*x[:-1], build(x[-1])))
-    for loss in (update.hindsight_loss, update.evaluator_loss, update.command_loss)
+    jax.jit(jax.value_and_grad(loss)) for loss in (update.hindsight_loss, update.evaluator_loss, update.command_loss)
 )
 SAMPLE = jax.jit(store.sample)
 
 
-def predict_returns(evaluator, policies, spec):
-    returns = []
+def predict_returns(evaluator, policies, config):
+    returns, sizes = [], layer_sizes(config)
     for policy in policies:
-        outputs = np.stack([twins.policy_outputs(policy, spec.sizes, probe) for probe in evaluator.probes])
-        if isinstance(spec.action, Discrete):
+        outputs = np.stack([twins.policy_outputs(policy, sizes, probe) for probe in evaluator.probes])
+        if isinstance(config.spec.action, Discrete):
             actions = np.exp(outputs) / np.exp(outputs).sum(axis=-1, keepdims=True)
         else:
             actions = 2.0 * np.tanh(outputs)  # the pendulum's torque
@@ -51,15 +49,15 @@ def assert_gradient(gradient, function, weights, step=1e-6):
 def test_losses_of_gogepo(env_id):
     """Fingerprints, errors in units of the return, and what is frozen; discrete policies show their probabilities."""
     config = small("gogepo", env_id)
-    networks, spec = INIT(config), build(config)
+    networks = INIT(config)
     generator, evaluator = networks.generator.params, networks.evaluator.params
     assert evaluator.probes.min() >= 0 and evaluator.probes.max() <= 1
-    policies = np.float32(RNG.normal(size=(4, count_weights(spec.policy.sizes))))
+    policies = np.float32(RNG.normal(size=(4, count_weights(layer_sizes(config)))))
     returns = np.float32([1.0, -2.0, 0.5, 0.0])
     loss, gradient = EVALUATE(evaluator, policies, returns, config)
 
     def evaluator_loss(evaluator):
-        return np.mean((predict_returns(evaluator, np.float64(policies), spec.policy) - returns) ** 2)
+        return np.mean((predict_returns(evaluator, np.float64(policies), config) - returns) ** 2)
 
     assert float(loss) == pytest.approx(evaluator_loss(double(evaluator)), rel=1e-4)
     assert_gradient(gradient, evaluator_loss, evaluator)
@@ -67,8 +65,8 @@ def test_losses_of_gogepo(env_id):
     loss, gradient = COMMAND(generator, evaluator, commands, config)
 
     def command_loss(generator):
-        made = twins.make_policies(generator, np.float64(commands), spec)
-        return np.mean((predict_returns(double(evaluator), made, spec.policy) - commands) ** 2)
+        made = twins.make_policies(generator, np.float64(commands), config)
+        return np.mean((predict_returns(double(evaluator), made, config) - commands) ** 2)
 
     assert float(loss) == pytest.approx(command_loss(double(generator)), rel=1e-4)
     assert_gradient(gradient, command_loss, generator)
@@ -76,13 +74,13 @@ def test_losses_of_gogepo(env_id):
 
 def test_loss_of_udrlpg():
     config = small(return_low=-10.0, return_high=10.0)
-    generator, spec = INIT(config).generator.params, build(config)
-    policies = np.float32(RNG.normal(size=(4, count_weights(spec.policy.sizes))))
+    generator = INIT(config).generator.params
+    policies = np.float32(RNG.normal(size=(4, count_weights(layer_sizes(config)))))
     returns = np.float32([-9.0, 0.0, 8.0, 2.0])
     loss, gradient = HINDSIGHT(generator, policies, returns, config)
 
     def hindsight_loss(generator):
-        return np.mean((twins.make_policies(generator, np.float64(returns), spec) - policies) ** 2)
+        return np.mean((twins.make_policies(generator, np.float64(returns), config) - policies) ** 2)
 
     assert float(loss) == pytest.approx(hindsight_loss(double(generator)), rel=1e-4)
     assert_gradient(gradient, hindsight_loss, generator)
@@ -107,13 +105,13 @@ def descend(weights, key, updates, lr, there, config, value_and_gradient):
 def test_updates_are_a_plain_loop(algorithm):
     """The evaluator first, on policies it is shown; then the generator, for commands from the store."""
     config = small(algorithm, generator_lr=1e-2)
-    networks, spec = INIT(config), build(config)
-    there = store.init_store(config, count_weights(spec.policy.sizes))
-    policies = np.float32(RNG.normal(size=(5, count_weights(spec.policy.sizes))))
+    networks = INIT(config)
+    there = store.init_store(config, count_weights(layer_sizes(config)))
+    policies = np.float32(RNG.normal(size=(5, count_weights(layer_sizes(config)))))
     returns = jnp.linspace(-1500.0, -100.0, 5)
-    number = store.bucket_number(returns, spec.within, config)
+    number = store.bucket_number(returns, config)
     there = store.add_to_store(there, store.PlayedPolicies(policies, returns, number, jnp.zeros(5, bool)))
-    after, loss = jax.jit(lambda *x: update.update(KEY, *x[:2], build(x[2]), x[2]))(networks, there, config)
+    after, loss = jax.jit(update.update)(KEY, networks, there, config)
     generator_key, evaluator_key = jax.random.split(KEY)
     generator = networks.generator.params, generator_key, 2, config.generator_lr, there, config
     if algorithm == "udrlpg":

@@ -1,9 +1,12 @@
 """Small policy generators, and what they do in NumPy, in float64, one number after the other."""
 
+from itertools import pairwise
+
 import jax
 import numpy as np
 
-from rgrl_jax.algos.policy_generators import commands, generator
+from rgrl_jax.algos.policy_generators.commands import return_range
+from rgrl_jax.algos.policy_generators.policy import layer_sizes
 from rgrl_jax.algos.presets import preset
 
 SMALL = {
@@ -49,30 +52,31 @@ def relu_network(weights, x):
     return x @ weights[-1][:-1] + weights[-1][-1]
 
 
-def generate(layers, spec, command):
+def generate(layers, sizes, tile_size, output_scale, command):
     """Every weight where the layout says, one after the other."""
-    vector = []
-    for layer, cut, inputs in zip(layers, generator.layer_tilings(spec), spec.sizes[:-1], strict=True):
-        w, b = np.zeros((cut.tiles_out * cut.rows, inputs)), np.zeros(cut.tiles_out * cut.rows)
-        for i in range(cut.tiles_in):
-            for o in range(cut.tiles_out):
+    vector, last = [], len(sizes) - 2
+    for at, (layer, (inputs, outputs)) in enumerate(zip(layers, pairwise(sizes), strict=True)):
+        columns, rows = inputs if at == 0 else tile_size, outputs if at == last else tile_size
+        w, b = np.zeros((outputs, inputs)), np.zeros(outputs)
+        for i in range(inputs // columns):
+            for o in range(outputs // rows):
                 x = np.append(layer.embedding[i, o], command)
                 block, bias = relu_network(layer.weights, x), relu_network(layer.biases, x)
-                for p in range(cut.rows):
-                    b[o * cut.rows + p] += bias[p] / cut.tiles_in
-                    for q in range(cut.columns):
-                        w[o * cut.rows + p, i * cut.columns + q] = block[p * cut.columns + q]
-        scale = float(spec.output_scale)
-        factor = scale / np.sqrt(inputs) if scale else 1.0
+                for p in range(rows):
+                    b[o * rows + p] += bias[p] / (inputs // columns)
+                    for q in range(columns):
+                        w[o * rows + p, i * columns + q] = block[p * columns + q]
+        factor = output_scale / np.sqrt(inputs) if output_scale else 1.0
         vector += [*(factor * w).ravel(), *(factor * b)]
     return np.array(vector)
 
 
-def make_policies(layers, returns, spec):
+def make_policies(layers, returns, config):
     """Policies for commands, on the scale of the algorithm."""
-    low, high = float(spec.within.low), float(spec.within.high)
-    offset = low if spec.within.algorithm == "udrlpg" else 0.0
-    return np.stack([generate(layers, spec.generator, (x - offset) / (high - low)) for x in returns])
+    low, high = commands_between(config)
+    offset = low if config.algorithm == "udrlpg" else 0.0
+    settings = layer_sizes(config), config.tile_size, config.output_scale
+    return np.stack([generate(layers, *settings, (x - offset) / (high - low)) for x in returns])
 
 
 def policy_outputs(policy, sizes, x):
@@ -107,5 +111,5 @@ class Statistics:
 
 def commands_between(config):
     """The range of returns as two numbers."""
-    within = commands.return_range(config)
-    return float(within.low), float(within.high)
+    low, high = return_range(config)
+    return float(low), float(high)
