@@ -8,9 +8,9 @@ from benchmarks import comparison, report
 
 @pytest.fixture(scope="module")
 def config():
-    return comparison.make_config(
-        width=8, horizon=2, layers=1, plan_iterations=2, ensemble_size=2, state_bins=5, done_size=2
-    )
+    small = {"model.width": 8, "model.layers": 1, "model.ensemble_size": 2, "planner.horizon": 2}
+    small |= {"planner.iterations": 2, "reference.state_bins": 5, "reference.done_size": 2}
+    return comparison.make_config(**small)
 
 
 def test_eager_jax_plans_and_learns_as_the_library(config):
