@@ -8,8 +8,10 @@ import pytest
 from tiny import assert_same, tiny_config
 
 import rgrl_jax as rgrl
-from rgrl_jax import showing
-from rgrl_jax.algos.config import changed
+from rgrl_jax import display
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.rgrl import config as groups
+from rgrl_jax.planning import ModelOutput, PlanOutput
 
 CONFIGS = [
     tiny_config(),
@@ -21,11 +23,11 @@ CONFIGS = [
 
 def plan_output(width=3):
     """A plan that says what it should be shown as."""
-    return rgrl.PlanOutput(
+    return PlanOutput(
         plan=jnp.zeros((5, width)),
         latent=jnp.zeros((5, width)),
         loss=jnp.array([4.0, 2.0]),
-        predicted=rgrl.ModelOutput(jnp.zeros((5, 1)), None),
+        predicted=ModelOutput(jnp.zeros((5, 1)), None),
         score=jnp.array([1.0, 2.0]),
         disagreement=jnp.float32(0.25),
         saturation=jnp.float32(0.5),
@@ -35,31 +37,33 @@ def plan_output(width=3):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
 def test_config_is_what_it_says(config):
-    """What a config says of itself makes the same one; its table has the same rows, and what a run costs."""
-    assert eval(repr(config), vars(rgrl)) == config
-    rows = re.findall(r"<tr><td>(\w+)</td><td>(.*?)</td><td>(.*?)</td></tr>", config._repr_html_())
-    assert [row[0] for row in rows] == [name for name, _, _ in changed(config)]
+    """The call that a config shows makes the same one; its table has a row per change, and the cost of a run."""
+    assert eval(repr(config), vars(groups) | {type(config).__name__: type(config)}) == config
+    rows = re.findall(r"<tr><td>([\w.]+)</td><td>(.*?)</td><td>(.*?)</td></tr>", config._repr_html_())
+    usual = {setting.path: setting.default for setting in fields.settings(type(config))}
+    assert [row[0] for row in rows] == [path for path in usual if fields.get_at(config, path) != usual[path]]
     assert str(config.describe()) in config._repr_html_()
 
 
 def test_config_of_defaults_says_nothing():
     """And one that cannot be says why."""
     assert repr(rgrl.RGRLConfig()) == "RGRLConfig()"
-    assert repr(rgrl.RGRLConfig(horizon=7)) == "RGRLConfig(horizon=7)"
-    assert "heads = 3 must divide width" in rgrl.RGRLConfig(heads=3)._repr_html_()
+    config = rgrl.RGRLConfig().replace_at("planner.horizon", 7)
+    assert repr(config) == "RGRLConfig(planner=PlannerConfig(horizon=7))"
+    assert "planner.horizon = 0 must be" in config.replace_at("planner.horizon", 0)._repr_html_()
 
 
 def test_grids_and_tracers_show_themselves():
     """A grid by its range; what has no value yet by its type and shape; what jax puts in a leaf's place, somehow."""
     config = tiny_config()
-    assert "plan_lr=float32[3] of 0.1 to 0.3" in repr(config.replace(plan_lr=jnp.array([0.1, 0.2, 0.3])))
+    assert "lr=float32[3] of 0.1 to 0.3" in repr(config.replace_at("planner.lr", jnp.array([0.1, 0.2, 0.3])))
     seen = []
-    grid = config.replace(plan_lr=jnp.ones(4))
-    jax.eval_shape(jax.vmap(repr_of(seen), in_axes=(config.axes("plan_lr"),)), grid)
-    assert "plan_lr=float32[]" in seen[0][0] and "plan_lr" in seen[0][1]
+    grid = config.replace_at("planner.lr", jnp.ones(4))
+    jax.eval_shape(jax.vmap(repr_of(seen), in_axes=(config.axes("planner.lr"),)), grid)
+    assert "lr=float32[]" in seen[0][0] and "planner.lr" in seen[0][1]
     jax.eval_shape(repr_of(seen), CONFIGS[1])
-    assert "actor_rate=(float32[]" in seen[1][0]
-    for stand_in in (config.axes("plan_lr"), jax.tree.map(lambda _: object(), config)):
+    assert "actor_lr=(float32[]" in seen[1][0]
+    for stand_in in (config.axes("planner.lr"), jax.tree.map(lambda _: object(), config)):
         assert repr(stand_in).startswith("RGRLConfig(") and stand_in._repr_html_().startswith("<b>")
 
 
@@ -109,12 +113,12 @@ def test_plan_in_a_line():
 def test_show():
     """Values in a few characters."""
     texts = {"3": 3, "'a'": "a", "0.5": jnp.float32(0.5), "True": jnp.bool_(True), "(1, 0.5)": (1, jnp.float32(0.5))}
-    assert {text: showing.show(value) for text, value in texts.items()} == {text: text for text in texts}
-    assert showing.show(jnp.zeros((0, 2))) == "float32[0,2]"
-    assert showing.show(jax.random.key(0)) == "key<fry>[]"
+    assert {text: display.show(value) for text, value in texts.items()} == {text: text for text in texts}
+    assert display.show(jnp.zeros((0, 2))) == "float32[0,2]"
+    assert display.show(jax.random.key(0)) == "key<fry>[]"
     assert (
-        showing.show_tree({"a": jnp.zeros(2), "b": jnp.zeros((3, 4))})
+        display.show_tree({"a": jnp.zeros(2), "b": jnp.zeros((3, 4))})
         == "14 numbers in 2 arrays: float32[2], float32[3,4]"
     )
-    assert "&lt;b&gt;" in showing.table("<b>", ("x",), [("y",)])
-    assert not showing.differs(jnp.float32(0.5), 0.5) and showing.differs(jnp.ones(1), 1.0)
+    assert "&lt;b&gt;" in display.table("<b>", ("x",), [("y",)])
+    assert not display.differs(jnp.float32(0.5), 0.5) and display.differs(jnp.ones(1), 1.0)

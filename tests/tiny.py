@@ -14,7 +14,6 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 import rgrl_jax as rgrl
 from rgrl_jax import display, envs, spmd
@@ -139,7 +138,7 @@ class ToyConfig(Config):
     rows: int = fields.integer(8, "Rows that devices share.", low=1)
 
 
-class ToyState(display.Record, struct.PyTreeNode):
+class ToyState(display.Record):
     """A random walk, with a leaf of size zero."""
 
     key: jax.Array

@@ -126,13 +126,7 @@ def _act(key: Key, state: Any, config: Config, obs: Array, carry: ActCarry) -> t
 
 
 class Agent:
-    """A frozen agent that keeps key and carry to itself: NumPy in, NumPy or int out.
-
-    Args:
-      state: state of one run.
-      config: config that it was trained with.
-      key: decides its episodes.
-    """
+    """A frozen agent that keeps carry and keys, which ``key`` decides, to itself: NumPy in, NumPy or int out."""
 
     def __init__(self, state: Any, config: Config, key: Key):
         self.config, self._key, self._act = config, key, make_act(state, config)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import inspect
 import json
 import re
 import signal
 import sys
 import threading
-import time
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax
 import platformdirs
@@ -40,8 +40,16 @@ _RUN: Any = _option(Path("runs/demo"), "A run folder.", "RUN")
 
 
 @dataclasses.dataclass(frozen=True)
-class Output:
-    """Flags of every command."""
+class Command:
+    """Flags of every command.
+
+    Attributes:
+      call: called with a console and the values of the command's own fields; returns plain data.
+      text: the text of ``--help``; not the docstring, which ``python -OO`` drops.
+    """
+
+    call: ClassVar[Callable[..., dict[str, Any]]]
+    text: ClassVar[str]
 
     json: bool = fields.flag(False, "Print one JSON object on standard output and nothing else there.")
     debug: bool = fields.flag(False, "Show the traceback of an error.")
@@ -60,9 +68,27 @@ class Distributed:
     process_id: int = fields.integer(0, "Number of this process, from 0; the first one speaks for all.")
 
 
+def _train(
+    console: Console, env: str, algo: str, out: Path | None, overwrite: bool, settings: dict[str, Any], **options: Any
+) -> dict[str, Any]:
+    config, chosen = preset(env, options["preset"], algo=algo, **settings), commands.Options(**options)
+    place = re.sub(r"[:/\\]", "-", env)  # no folders of folders, and no colons
+    place += "" if algo == "rgrl" else f"-{algo}"
+    folder = out or Path("runs") / f"{place}-{chosen.preset}-{chosen.seed}"
+    return commands.train(console, config, folder, chosen, overwrite=overwrite)
+
+
 @dataclasses.dataclass(frozen=True)
-class Train(commands.Options, Distributed, Output):
+class Train(commands.Options, Distributed, Command):
     """Arguments of ``rgrl train`` beside the fields of the config."""
+
+    call = _train
+    text = """
+        Train an agent, and keep its numbers, curve and checkpoints in a run folder.
+
+        Examples: rgrl train CartPole-v1 --out runs/demo
+                  rgrl train Pendulum-v1 --seeds 8 --episodes 10 --planner.lr 0.1
+                  rgrl train CartPole-v1 --algo weight_max"""
 
     env: Positional[str] = _option(
         "", "A registered environment, see rgrl list, or gymnasium:ID, mjx:ID, brax:NAME.", "ENV"
@@ -75,10 +101,15 @@ class Train(commands.Options, Distributed, Output):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate(Output):
+class Evaluate(Command):
     """Arguments of ``rgrl evaluate``."""
 
-    run: Positional[Path] = _RUN
+    call = inspection.evaluate
+    text = (
+        "Play noiseless episodes with the last checkpoint of a run.\n\nExample: rgrl evaluate runs/demo --episodes 20"
+    )
+
+    folder: Positional[Path] = _RUN
     episodes: int = fields.integer(100, "Noiseless episodes to play.", low=1)
     seed: int = _option(0, "Seed of the episodes.")
     commands: int = fields.integer(
@@ -89,24 +120,38 @@ class Evaluate(Output):
 
 
 @dataclasses.dataclass(frozen=True)
-class Resume(Distributed, Output):
+class Resume(Distributed, Command):
     """Arguments of ``rgrl resume``."""
 
-    run: Positional[Path] = _RUN
+    call = commands.resume
+    text = """
+        Go on with a run from its last checkpoint, as if it had never stopped; one that had met its goal does not stop
+        there again.
+
+        Example: rgrl resume runs/demo --episodes 60"""
+
+    folder: Positional[Path] = _RUN
     episodes: int | None = _option(None, "Training episodes in all; by default those first planned.")
 
 
 @dataclasses.dataclass(frozen=True)
-class Plot(Output):
+class Plot(Command):
     """Arguments of ``rgrl plot``."""
 
-    run: Positional[Path] = _option(
+    call = inspection.plot
+    text = """
+        Draw the learning curve of a run, its plans, the error of its model, or a heat map of several runs.
+
+        Examples: rgrl plot runs/demo --out curve.pdf
+                  rgrl plot runs/demo --kind model_error"""
+
+    folder: Positional[Path] = _option(
         Path("runs/demo"),
         "A run folder; for a sweep the folder that holds run folders of two changed settings.",
         "RUN",
     )
     out: Path | None = _option(None, "The picture to write; by default in that folder, curve.png or KIND.png.")
-    kind: typing.Literal["learning", "plans", "model_error", "sweep"] = _option(
+    kind: Literal["learning", "plans", "model_error", "sweep"] = _option(
         "learning",
         "Learning curve; plans and predictions along a noiseless episode; errors of the model by steps ahead; or a "
         "heat map of the mean return of the last ten episodes.",
@@ -116,62 +161,30 @@ class Plot(Output):
 
 
 @dataclasses.dataclass(frozen=True)
-class Watch(Output):
+class Watch(Command):
     """Arguments of ``rgrl watch``."""
 
-    run: Positional[Path] = _RUN
+    call = inspection.watch
+    text = "Play one noiseless episode and draw it as a GIF.\n\nExample: rgrl watch runs/demo"
+
+    folder: Positional[Path] = _RUN
     out: Path | None = _option(None, "The GIF to write; by default watch.gif in the run folder.")
     seed: int = _option(0, "Seed of the episode.")
     frames: int = fields.integer(200, "Largest number of frames.", low=1)
 
 
 @dataclasses.dataclass(frozen=True)
-class List(Output):
+class List(Command):
     """Arguments of ``rgrl list``."""
 
-
-COMMANDS: dict[str, tuple[type, str]] = {
-    "train": (
-        Train,
-        """Train an agent, and keep its numbers, curve and checkpoints in a run folder.
-
-Examples: rgrl train CartPole-v1 --out runs/demo
-          rgrl train Pendulum-v1 --seeds 8 --episodes 10 --planner.lr 0.1
-          rgrl train CartPole-v1 --algo weight_max""",
-    ),
-    "evaluate": (
-        Evaluate,
-        """Play noiseless episodes with the last checkpoint of a run.
-
-Example: rgrl evaluate runs/demo --episodes 20""",
-    ),
-    "resume": (
-        Resume,
-        """Go on with a run from its last checkpoint, as if it had never stopped.
-
-A run that stopped because it had met its goal goes on without stopping there again.
-
-Example: rgrl resume runs/demo --episodes 60""",
-    ),
-    "plot": (
-        Plot,
-        """Draw the learning curve of a run, its plans, the error of its model, or a heat map of several runs.
-
-Examples: rgrl plot runs/demo --out curve.pdf
-          rgrl plot runs/demo --kind model_error""",
-    ),
-    "watch": (
-        Watch,
-        """Play one noiseless episode and draw it as a GIF.
-
-Example: rgrl watch runs/demo""",
-    ),
-    "list": (List, "List environments, algorithms with their presets, and models."),
-}
-"""Arguments of each command and its text in ``--help``."""
+    call = inspection.list_all
+    text = "List environments, algorithms with their presets, and models."
 
 
-def parse(argv: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+COMMANDS = {kind.__name__.lower(): kind for kind in (Train, Evaluate, Resume, Plot, Watch, List)}
+
+
+def parse(argv: Sequence[str]) -> tuple[Command, dict[str, Any]]:
     """Turns arguments into a command and the settings of its config by dotted names; makes no arrays.
 
     Raises:
@@ -180,17 +193,19 @@ def parse(argv: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """
     config = _starting_config(argv) if argv[:1] == ["train"] else None
     if argv and argv[0] in COMMANDS:
-        _check_flags(argv, COMMANDS[argv[0]][0], config)
-    kinds = {name: _parser_type(kind, config if name == "train" else None) for name, (kind, _) in COMMANDS.items()}
-    parts = [Annotated[kinds[n], tyro.conf.subcommand(n, description=text)] for n, (_, text) in COMMANDS.items()]
+        _check_flags(argv, COMMANDS[argv[0]], config)
+    parts = []
+    for name, kind in COMMANDS.items():
+        marker = tyro.conf.subcommand(name, description=inspect.cleandoc(kind.text))
+        parts.append(Annotated[_parser_type(kind, config if kind is Train else None), marker])
     union: Any = typing.Union[tuple(parts)]  # noqa: UP007
     parsed = tyro.cli(union, args=list(argv), prog="rgrl", description="Agents that deduce their actions.")
-    kind = COMMANDS[argv[0]][0]
+    kind = COMMANDS[argv[0]]
     command = kind(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(kind)})
     fields.check_fields(command)
     if config is None:
         return command, {}
-    return command, {name: fields.get_at(parsed.config, name) for name in _settable(type(config))}
+    return command, {"settings": {name: fields.get_at(parsed.config, name) for name in _settable(type(config))}}
 
 
 def _starting_config(argv: Sequence[str]) -> Config:
@@ -280,28 +295,31 @@ def keep_programs() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns 0, 2 for an error in what was asked, 130 after Ctrl-C, or 143 after SIGTERM."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    start = time.perf_counter()
     keep_programs()
     try:
         with _terminations():
-            return _answer(argv, start)
+            return _answer(argv)
     except (ValueError, OSError, FloatingPointError) as error:
         if "--debug" in argv:
             raise
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"error: {_sentence(error)}")
+        _console(True).print(f"error: {_sentence(error)}")
         return 2
     except KeyboardInterrupt as stop:
-        said = str(stop) or "interrupted; go on with: rgrl resume RUN"
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(said)
+        _console(True).print(str(stop) or "interrupted; go on with: rgrl resume RUN")
         return 128 + (stop.number if isinstance(stop, commands.Interrupted) else signal.SIGINT)
 
 
-def _answer(argv: list[str], start: float) -> int:
+def _console(stderr: bool, quiet: bool = False) -> Console:
+    return Console(stderr=stderr, quiet=quiet, highlight=False, markup=False, soft_wrap=True)
+
+
+def _answer(argv: list[str]) -> int:
     command, settings = parse(argv)
-    if getattr(command, "coordinator_address", ""):
+    if isinstance(command, Distributed) and command.coordinator_address:
         multiprocess.initialize(command.coordinator_address, command.num_processes, command.process_id)
-    console = Console(stderr=command.json, quiet=not multiprocess.is_first())
-    answer = _dispatch(command, settings, console, start)
+    shared = {field.name for kind in (Command, Distributed) for field in dataclasses.fields(kind)}
+    own = {name: value for name, value in vars(command).items() if name not in shared} | settings
+    answer = type(command).call(_console(command.json, quiet=not multiprocess.is_first()), **own)
     if command.json and multiprocess.is_first():
         print(json.dumps(answer))
     return 0
@@ -329,30 +347,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{str(error.filename)!r}: {error.strerror}"
     return str(error)
-
-
-def _dispatch(command: Any, settings: dict[str, Any], console: Console, start: float) -> dict[str, Any]:
-    match command:
-        case Train():
-            return _train(command, settings, console, start)
-        case Evaluate():
-            return inspection.evaluate(console, command.run, command.episodes, command.seed, command.commands)
-        case Resume():
-            return commands.resume(console, command.run, command.episodes, start)
-        case Plot():
-            return inspection.plot(console, command.run, command.out, command.kind, command.seed, command.episodes)
-        case Watch():
-            return inspection.watch(console, command.run, command.out, command.seed, command.frames)
-    return inspection.list_all(console)
-
-
-def _train(command: Train, settings: dict[str, Any], console: Console, start: float) -> dict[str, Any]:
-    config = preset(command.env, command.preset, algo=command.algo, **settings)
-    place = re.sub(r"[:/\\]", "-", command.env)  # no folders of folders, and no colons
-    place += "" if command.algo == "rgrl" else f"-{command.algo}"
-    folder = command.out or Path("runs") / f"{place}-{command.preset}-{command.seed}"
-    options = commands.Options(**{f.name: getattr(command, f.name) for f in dataclasses.fields(commands.Options)})
-    return commands.train(console, config, folder, options, overwrite=command.overwrite, start=start)
 
 
 if __name__ == "__main__":

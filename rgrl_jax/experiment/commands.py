@@ -19,9 +19,9 @@ import rgrl_jax
 from rgrl_jax.algos import fields
 from rgrl_jax.algos.base import Config, algorithm_name
 from rgrl_jax.experiment import callbacks, checkpoint, lock, multiprocess, run_folder
-from rgrl_jax.experiment.compile import check_devices, make_evaluator
+from rgrl_jax.experiment.compile import check_devices, count_devices, make_evaluator
 from rgrl_jax.experiment.playing import evaluation_keys
-from rgrl_jax.experiment.plots.learning import learning
+from rgrl_jax.experiment.plots.curves import learning
 from rgrl_jax.experiment.runner import Run, run
 from rgrl_jax.experiment.stats import bootstrap_interval, iqm
 from rgrl_jax.types import Key
@@ -32,12 +32,7 @@ NDArray = np.ndarray[Any, Any]
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal ended the command.
-
-    Args:
-      number: number of the signal.
-      message: one sentence on what became of the run.
-    """
+    """The signal of this ``number`` ended the command; the message says in one sentence what became of the run."""
 
     def __init__(self, number: int, message: str):
         super().__init__(message)
@@ -82,21 +77,15 @@ class _Job:
     config: Config
     folder: Path
     options: Options
-    start: float
+    start: float = dataclasses.field(default_factory=time.perf_counter)
 
 
 def train(
-    console: Console, config: Config, folder: Path, options: Options, *, overwrite: bool, start: float
+    console: Console, config: Config, folder: Path, options: Options, *, overwrite: bool = False
 ) -> dict[str, Any]:
     """Trains from the beginning; the last evaluation, the curve and the summary follow.
 
-    Args:
-      console: where to print.
-      config: config of an algorithm.
-      folder: the run folder.
-      options: see `Options`.
-      overwrite: replace an earlier run in the folder.
-      start: ``time.perf_counter()`` when the command began.
+    With ``overwrite`` it replaces an earlier run in the folder.
 
     Returns:
       The summary.
@@ -109,16 +98,16 @@ def train(
     """
     fields.check_fields(options)
     check_seed(options.seed, options.seeds)
-    devices = _count_devices(options.devices)
+    devices = count_devices(options.devices)
     config.validate()
     check_devices(config, options.seeds if options.seeds > 1 else None, devices)
     multiprocess.first_alone(lambda: run_folder.check_place(folder, overwrite=overwrite))
     with lock.hold(folder):
         multiprocess.first_alone(lambda: run_folder.create(folder, overwrite=overwrite))
-        return _begin(_Job(console, config, folder, options, start))
+        return _run(_Job(console, config, folder, options))
 
 
-def resume(console: Console, folder: Path, episodes: int | None, start: float) -> dict[str, Any]:
+def resume(console: Console, folder: Path, episodes: int | None = None) -> dict[str, Any]:
     """Goes on from the last checkpoint to the planned, or the given, number of episodes.
 
     A run that was killed before its first checkpoint begins again; one that was killed after its last is evaluated.
@@ -142,13 +131,13 @@ def resume(console: Console, folder: Path, episodes: int | None, start: float) -
     options = Options(**{name: meta[name] for name in names})
     with lock.hold(folder):
         if checkpoint.numbers(folder):
-            return _go_on(console, folder, episodes, options, start)
+            return _go_on(console, folder, episodes, options)
         console.print("no checkpoint yet: beginning again at episode 0")
         config = config if episodes is None else config.replace(episodes=episodes)
-        return _begin(_Job(console, config, folder, options, start))
+        return _run(_Job(console, config, folder, options))
 
 
-def _go_on(console: Console, folder: Path, episodes: int | None, options: Options, start: float) -> dict[str, Any]:
+def _go_on(console: Console, folder: Path, episodes: int | None, options: Options) -> dict[str, Any]:
     config, state, _ = load(console, folder)
     if episodes is not None:
         config = config.replace(episodes=episodes)
@@ -160,37 +149,29 @@ def _go_on(console: Console, folder: Path, episodes: int | None, options: Option
         raise ValueError(f"episodes = {config.episodes} must be more than the {done} already trained")
     if multiprocess.is_first():
         for path in checkpoint.set_aside(folder, done):
-            console.print(f"the damaged checkpoint is now {str(path)!r}", soft_wrap=True)
+            console.print(f"the damaged checkpoint is now {str(path)!r}")
     console.print(f"resuming at episode {done}")
-    return _run(_Job(console, config, folder, options, start), None, state)
+    return _run(_Job(console, config, folder, options), state)
 
 
 def load(console: Console, folder: Path) -> checkpoint.LoadedRun:
     """Reads a run folder back, see `checkpoint.load_run`; damaged checkpoints are mentioned on the console."""
-
-    def tell(sentence: str) -> None:
-        console.print(f"warning: {sentence}", soft_wrap=True, markup=False)
-
-    return checkpoint.load_run(folder, tell=tell)
+    return checkpoint.load_run(folder, tell=lambda sentence: console.print(f"warning: {sentence}"))
 
 
-def _begin(job: _Job) -> dict[str, Any]:
-    return _run(job, checkpoint.seed_keys(job.options.seed, job.options.seeds), None)
-
-
-def _run(job: _Job, key: Key | None, state: Any) -> dict[str, Any]:
+def _run(job: _Job, state: Any = None) -> dict[str, Any]:
     """Trains what is left to train; the curve, the last evaluation and the summary follow."""
     several = f" x {job.options.seeds} seeds" if job.options.seeds > 1 else ""
-    job.console.print(f"{job.config.describe()}{several}", highlight=False, soft_wrap=True)
-    job.console.print(f"on {_device()}, into {job.folder}", highlight=False, soft_wrap=True)
+    job.console.print(f"{job.config.describe()}{several}")
+    job.console.print(f"on {_device()}, into {job.folder}")
     status = None
     if state is None or int(np.max(state.episode)) < job.config.episodes:
-        status = _train(job, key, state)
+        status = _train(job, state)
         state = status.state
     return _sum_up(job, state, status)
 
 
-def _train(job: _Job, key: Key | None, state: Any) -> Run:
+def _train(job: _Job, state: Any) -> Run:
     """Trains with the callbacks of the command line; returns the run at its end."""
     options, folder = job.options, job.folder
     to_people = job.console if job.console.stderr else Console(stderr=True, quiet=job.console.quiet)
@@ -203,16 +184,9 @@ def _train(job: _Job, key: Key | None, state: Any) -> Run:
         callbacks.Checkpoint(folder, meta=dataclasses.asdict(options)),
         *([callbacks.StopAtGoal()] if options.early_stop else []),
     ]
-    devices = _count_devices(options.devices)
-    run(
-        key,
-        job.config,
-        state=state,
-        chunk=options.chunk,
-        callbacks=calls,
-        devices=devices,
-        seed_batch=options.seed_batch,
-    )
+    key = checkpoint.seed_keys(options.seed, options.seeds)  # not used with a state
+    chosen = {"chunk": options.chunk, "devices": count_devices(options.devices), "seed_batch": options.seed_batch}
+    run(key, job.config, state=state, callbacks=calls, **chosen)
     if listener.received:
         name, episode = signal.Signals(listener.received).name, listener.run.episode
         kept = f"kept up to episode {episode} of {job.config.episodes}"
@@ -262,18 +236,14 @@ def _print_summary(console: Console, summary: dict[str, Any]) -> None:
         console.print(f"stopped after {summary['episodes']} episodes: {summary['stopped']}")
     console.print(
         f"evaluation over {scores['episodes']} noiseless episodes: mean return {scores['mean_return']:.1f}, "
-        f"lowest {scores['min_return']:.1f}",
-        highlight=False,
-        soft_wrap=True,
+        f"lowest {scores['min_return']:.1f}"
     )
     console.print(
         f"{summary['env_steps']:,} env steps in {summary['episodes']} episodes; seconds: compile "
         f"{seconds['compile']:.1f}, train {seconds['train']:.1f}, evaluate {seconds['evaluate']:.1f}, "
-        f"total {seconds['total']:.1f}",
-        highlight=False,
-        soft_wrap=True,
+        f"total {seconds['total']:.1f}"
     )
-    console.print(f"kept in {summary['folder']}; see also: rgrl watch {summary['folder']}", soft_wrap=True)
+    console.print(f"kept in {summary['folder']}; see also: rgrl watch {summary['folder']}")
 
 
 def draw_curve(config: Config, preset: str, folder: Path, out: Path) -> None:
@@ -314,20 +284,6 @@ def check_seed(seed: int, seeds: int = 1) -> None:
     """
     if not 0 <= seed <= 2**32 - seeds:
         raise ValueError(f"seed = {seed} must be in 0..{2**32 - seeds}")
-
-
-def _count_devices(word: str) -> int:
-    """Reads ``"all"`` or a number of devices.
-
-    Raises:
-      ValueError: it is neither, or more than there are.
-    """
-    known = jax.device_count()
-    if word == "all":
-        return known
-    if not word.isdecimal() or not 1 <= int(word) <= known:
-        raise ValueError(f"devices = {word!r} must be all or a number in 1..{known}")
-    return int(word)
 
 
 def _device() -> str:

@@ -24,12 +24,9 @@ def make_trainer(
 ) -> Callable[[Any, Config], tuple[Any, Metrics]]:
     """Makes ``(state, config) -> (state, Metrics)`` that trains for ``num_episodes``, ready to run.
 
-    Args:
-      state: example of its argument; leaves ``[N, ...]`` for ``N`` seeds, which a compiled program trains in lockstep
-        and the host one after the other.
-      config: example of its argument.
-      num_episodes: episodes per call.
-      seed_batch: seeds that a device trains in lockstep, the next ones after them; 0 for as many as its memory holds.
+    ``state`` and ``config`` are examples of its arguments. ``N`` seeds ``[N, ...]`` are trained in lockstep by a
+    compiled program, ``seed_batch`` at a time or for 0 as many as a device's memory holds, and on the host one after
+    the other.
     """
     batched = state.episode.ndim == 1
     if host_rollout.is_hosted(config):
@@ -50,14 +47,8 @@ def make_trainer(
 def make_evaluator(key: Key, state: Any, config: Config, num_episodes: int) -> Callable[[Key, Any, Config], Array]:
     """Makes ``(key, state, config) -> returns`` of ``num_episodes`` noiseless episodes, ready to run.
 
-    Args:
-      key: example of its argument; ``[N]`` for ``N`` seeds.
-      state: example of its argument.
-      config: example of its argument.
-      num_episodes: episodes per call.
-
-    Returns:
-      A function that returns ``[episodes]``, or ``[N, episodes]``.
+    ``key``, ``state`` and ``config`` are examples of its arguments. The returns are ``[episodes]``, or of ``N`` seeds
+    and as many keys ``[N, episodes]``.
     """
     batched = state.episode.ndim == 1
 
@@ -119,6 +110,20 @@ def check_devices(config: Config, seeds: int | None, devices: int) -> None:
             raise ValueError(f"devices = {devices} must divide {name} = {rows} of a single run")
 
 
+def count_devices(word: str) -> int:
+    """Reads a number of devices, or ``"all"``.
+
+    Raises:
+      ValueError: it is neither, or more than there are.
+    """
+    known = jax.device_count()
+    if word == "all":
+        return known
+    if not word.isdecimal() or not 1 <= int(word) <= known:
+        raise ValueError(f"devices = {word!r} must be all or a number in 1..{known}")
+    return int(word)
+
+
 def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0) -> Callable[..., Any]:
     """Compiles a function of a state and a config, its last two arguments, mapped over seeds if the state has any.
 
@@ -140,14 +145,11 @@ def _compile(function: Callable[..., Any], *arguments: Any, seed_batch: int = 0)
 
 
 def _with_arguments_placed(program: Callable[..., Any], sharding: Any) -> Callable[..., Any]:
-    if len(sharding.device_set) == 1:
-        return program
-
     def run(*arguments: Any) -> Any:
         *mapped, config = arguments
         return program(*multiprocess.put(mapped, sharding), config)  # empty arrays come back on any device
 
-    return run
+    return run if len(sharding.device_set) > 1 else program
 
 
 def _compile_seeds(function: Callable[..., Any], arguments: tuple[Any, ...], sharding: Any, batch: int) -> Any:

@@ -75,16 +75,7 @@ def is_hosted(config: Config) -> bool:
 
 
 def train(state: Any, config: Config, num_episodes: int) -> tuple[Any, Metrics]:
-    """Trains one run, like `rgrl_jax.train`.
-
-    Args:
-      state: where to continue; it stays as it is.
-      config: config of an algorithm.
-      num_episodes: rows of the metrics to train now, at least 1.
-
-    Returns:
-      The last state and `Metrics` with NumPy leaves ``[num_episodes]``.
-    """
+    """Trains one run for some rows of the metrics, like `rgrl_jax.train`; returns `Metrics` with NumPy leaves."""
     rows = []
     for _ in range(num_episodes):
         inner = []
@@ -99,17 +90,7 @@ def train(state: Any, config: Config, num_episodes: int) -> tuple[Any, Metrics]:
 
 
 def play(key: Key, state: Any, config: Config, num_episodes: int = 1, on_step: OnStep | None = None) -> Episode:
-    """Plays noiseless episodes, like `rgrl_jax.play`.
-
-    Args:
-      key: decides the episodes.
-      state: state of one run.
-      config: config that it was trained with.
-      num_episodes: ``N``.
-      on_step: see `OnStep`; the environment that it is given can be drawn.
-
-    Returns:
-      The `Episode`, leaves ``[L + 1, N, ...]`` or ``[N]``.
+    """Plays noiseless episodes, like `rgrl_jax.play`; ``on_step``, see `OnStep`, may draw the first environment.
 
     Raises:
       ValueError: called inside a compiled program; or the environment cannot be drawn.

@@ -18,11 +18,10 @@ from rgrl_jax.algos.rgrl import models
 from rgrl_jax.experiment import checkpoint, command_following, host_rollout, run_folder
 from rgrl_jax.experiment.commands import check_seed, draw_curve, load, score, timed_returns
 from rgrl_jax.experiment.playing import play
-from rgrl_jax.experiment.plots.command_following import command_following as plot_commands
+from rgrl_jax.experiment.plots import curves, predictions
 from rgrl_jax.experiment.plots.gif import episode_gif
-from rgrl_jax.experiment.plots.model_error import model_error
-from rgrl_jax.experiment.plots.plans import plans
 from rgrl_jax.experiment.plots.sweep import sweep
+from rgrl_jax.types import Key
 
 
 def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands: int = 0) -> dict[str, Any]:
@@ -32,9 +31,8 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands:
     if commands:
         command_following.check_commands(config, commands)
     key = jax.random.key(seed)
-    if meta["seeds"] > 1:
-        key = jnp.broadcast_to(key, (meta["seeds"],))
-    returns, compiling, playing = timed_returns(key, state, config, episodes)
+    keys = jnp.broadcast_to(key, (meta["seeds"],)) if meta["seeds"] > 1 else key
+    returns, compiling, playing = timed_returns(keys, state, config, episodes)
     answer = {
         "env": config.env_id,
         "seed": seed,
@@ -44,33 +42,28 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands:
     }
     console.print(
         f"{config.env_id} after {answer['trained_episodes']} training episodes: mean return "
-        f"{answer['mean_return']:.1f}, lowest {answer['min_return']:.1f} over {episodes} noiseless episodes",
-        highlight=False,
-        soft_wrap=True,
+        f"{answer['mean_return']:.1f}, lowest {answer['min_return']:.1f} over {episodes} noiseless episodes"
     )
-    return answer | (_follow_commands(console, folder, commands, seed, loaded) if commands else {})
+    return answer | (_follow_commands(console, folder, commands, key, loaded) if commands else {})
 
 
 def _follow_commands(
-    console: Console, folder: Path, commands: int, seed: int, loaded: checkpoint.LoadedRun
+    console: Console, folder: Path, commands: int, key: Key, loaded: checkpoint.LoadedRun
 ) -> dict[str, Any]:
     """Returns and draws the returns that are achieved for so many commands, and their correlation."""
     config, state, meta = loaded
-    several = meta["seeds"] > 1
-    states = [jax.tree.map(lambda x, i=i: x[i], state) for i in range(meta["seeds"])] if several else [state]
-    key = jax.random.key(seed)
-    curves = [command_following.command_following(key, one, config, commands) for one in states]
-    commanded, achieved = np.asarray(curves[0].commanded), np.stack([np.asarray(curve.achieved) for curve in curves])
-    picture = folder / run_folder.COMMANDS
-    plot_commands(commanded, achieved, title=f"{config.env_id}, {algorithm_name(config)}", path=picture)
-    correlation = command_following.command_following_correlation(commanded, achieved)
-    console.print(
-        f"achieved against commanded return: correlation {np.mean(correlation):.2f}; drawn: {picture}",
-        highlight=False,
-        soft_wrap=True,
+    states = (
+        [jax.tree.map(lambda x, i=i: x[i], state) for i in range(meta["seeds"])] if meta["seeds"] > 1 else [state]
     )
-    answer = {"commanded": commanded.tolist(), "achieved": achieved.tolist(), "correlation": correlation.tolist()}
-    return {"command_following": answer | {"picture": str(picture)}}
+    found = [command_following.command_following(key, one, config, commands) for one in states]
+    commanded, achieved = np.asarray(found[0].commanded), np.stack([np.asarray(one.achieved) for one in found])
+    picture = folder / run_folder.COMMANDS
+    curves.command_following(commanded, achieved, title=f"{config.env_id}, {algorithm_name(config)}", path=picture)
+    correlation = command_following.command_following_correlation(commanded, achieved)
+    console.print(f"achieved against commanded return: correlation {correlation.mean():.2f}; drawn: {picture}")
+    numbers = {"commanded": commanded, "achieved": achieved, "correlation": correlation}
+    answer = {name: values.tolist() for name, values in numbers.items()} | {"picture": str(picture)}
+    return {"command_following": answer}
 
 
 def plot(console: Console, folder: Path, out: Path | None, kind: str, seed: int, episodes: int) -> dict[str, Any]:
@@ -84,7 +77,7 @@ def plot(console: Console, folder: Path, out: Path | None, kind: str, seed: int,
         sweep(grid, values, label="mean return of the last ten episodes", title=folder.name, path=out)
     else:
         _draw_prediction(folder, out, kind, seed, episodes)
-    console.print(f"drawn: {out}", soft_wrap=True)
+    console.print(f"drawn: {out}")
     return {"picture": str(out)}
 
 
@@ -103,9 +96,11 @@ def _draw_prediction(folder: Path, out: Path, kind: str, seed: int, episodes: in
     prediction = rgrl.predict_episode(state, episode, config)
     title = f"{config.env_id}, {meta['preset']}, after {int(state.episode)} episodes"
     if kind == "model_error":
-        model_error(prediction, title=title, path=out)
+        predictions.model_error(prediction, title=title, path=out)
     else:
-        plans(prediction, rgrl.recompute_plans(key, state, episode, config), config, title=title, path=out)
+        predictions.plans(
+            prediction, rgrl.recompute_plans(key, state, episode, config), config, title=title, path=out
+        )
 
 
 def _first_seed(state: Any, meta: dict[str, Any]) -> Any:
@@ -133,7 +128,7 @@ def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: i
     out = out or folder / "watch.gif"
     key = jax.random.key(seed)
     score, length = episode_gif(key, _first_seed(state, meta), config, out, max_frames=frames)
-    console.print(f"drawn: {out}, an episode of {length} steps and return {score:.1f}", soft_wrap=True)
+    console.print(f"drawn: {out}, an episode of {length} steps and return {score:.1f}")
     return {"gif": str(out), "episode_return": score, "episode_length": length}
 
 
@@ -144,11 +139,10 @@ def list_all(console: Console) -> dict[str, Any]:
     console.print(
         f"environments: {', '.join(answer['environments'])}\ngymnasium:ID is any of Gymnasium's, mjx:ID its "
         f"InvertedPendulum, Swimmer or Hopper compiled, brax:NAME any of Brax's\nmodels of rgrl: "
-        f"{', '.join(answer['models'])}\nalgorithms, and the environments with presets of their own:",
-        highlight=False,
-        soft_wrap=True,
+        f"{', '.join(answer['models'])}\nalgorithms, and the environments with presets of their own:"
     )
     for algo, presets in algorithms.items():
         for name, known in presets.items():
-            console.print(f"  {algo:20s}{name:10s}{', '.join(known)}", highlight=False, soft_wrap=True)
+            if known:
+                console.print(f"  {algo:20s}{name:10s}{', '.join(known)}")
     return answer

@@ -301,9 +301,7 @@ def toy_job(toy, tmp_path):
 
     def train(config=None, overwrite=False, **options):
         place, options = tmp_path / "toy", Options(**{"eval_episodes": 2} | options)
-        return commands.train(
-            Console(quiet=True), config or ToyConfig(), place, options, overwrite=overwrite, start=0.0
-        )
+        return commands.train(Console(quiet=True), config or ToyConfig(), place, options, overwrite=overwrite)
 
     return train
 
@@ -318,7 +316,7 @@ def test_every_number_of_seeds(toy_job, seeds, tmp_path):
     np.testing.assert_allclose(answer["evaluation"]["returns"], returns if seeds > 1 else returns[0], rtol=1e-5)
     assert answer["env_steps"] == 6 * seeds
     assert ("iqm" in answer["evaluation"]) == (seeds > 1)
-    later = commands.resume(Console(quiet=True), tmp_path / "toy", 8, 0.0)
+    later = commands.resume(Console(quiet=True), tmp_path / "toy", 8)
     assert later["episodes"] == 8
     assert len(rows(tmp_path / "toy")) == 8 * seeds
     assert inspection.evaluate(Console(quiet=True), tmp_path / "toy", 3, 0)["episodes"] == 3
@@ -351,7 +349,7 @@ def test_early_stop_and_going_on(toy_job, tmp_path):
     assert answer["episodes"] == 1
     assert answer["stopped"].startswith("goal of 1 met")
     assert len(rows(tmp_path / "toy")) == 1
-    later = commands.resume(Console(quiet=True), tmp_path / "toy", None, 0.0)
+    later = commands.resume(Console(quiet=True), tmp_path / "toy", None)
     assert (later["episodes"], later["stopped"]) == (6, "")
     assert_same(rgrl.load_run(tmp_path / "toy").state, rgrl.run(jax.random.key(0), config)[0])
 
@@ -374,7 +372,7 @@ def test_resume_after_an_interrupt(toy_job, tmp_path, monkeypatch):
             toy_job()
     assert int(rgrl.load_run(tmp_path / "toy").state.episode) == 3
     assert not (tmp_path / "toy" / "summary.json").exists()
-    answer = commands.resume(Console(quiet=True), tmp_path / "toy", None, 0.0)
+    answer = commands.resume(Console(quiet=True), tmp_path / "toy", None)
     assert answer["episodes"] == 6
     whole, metrics = rgrl.run(jax.random.key(0), ToyConfig())
     assert_same(rgrl.load_run(tmp_path / "toy").state, whole)
@@ -383,7 +381,7 @@ def test_resume_after_an_interrupt(toy_job, tmp_path, monkeypatch):
 
 def test_blow_up_on_the_command_line(toy_job, rgrl_command, monkeypatch):
     """A run whose loss is no number ends with one line and exit code 2."""
-    monkeypatch.setattr(cli, "_dispatch", lambda *_: toy_job(ToyConfig(bad_episode=3.0)))
+    monkeypatch.setattr(cli.List, "call", lambda *_: toy_job(ToyConfig(bad_episode=3.0)))
     code, _, err = rgrl_command("list", "--json")
     assert code == 2
     assert err.splitlines()[-1].startswith("error: model_loss = nan in episode 3 is not finite")
@@ -611,7 +609,7 @@ def test_interrupt(rgrl_command, monkeypatch, debug):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_dispatch", stop)
+    monkeypatch.setattr(cli.List, "call", stop)
     code, out, err = rgrl_command("list", *debug)
     assert (code, out) == (130, "")
     assert "rgrl resume" in err

@@ -42,8 +42,8 @@ found = []
 for seeds in (8, 1):
     place = Path(sys.argv[1]) / str(seeds)
     options = commands.Options(seeds=seeds, devices="all", chunk=6, early_stop=False, eval_episodes=3)
-    commands.train(console, config, place, options, overwrite=False, start=0.0)
-    found.append(commands.resume(console, place, 9, 0.0))
+    commands.train(console, config, place, options)
+    found.append(commands.resume(console, place, 9))
 assert found[1]["evaluation"]["returns"] == found[0]["evaluation"]["returns"][0] and found[0]["episodes"] == 9
 again = inspection.evaluate(console, place, 5, 0)
 state, _ = rgrl.run(key, config.replace(episodes=9), chunk=9)
@@ -117,5 +117,5 @@ def test_the_command_refuses_them_too(toy, word, tmp_path):
     """Before it makes a folder."""
     options = commands.Options(seeds=2, devices=word)
     with pytest.raises(ValueError, match=f"devices = '{word}' must be all or a number in 1..1"):
-        commands.train(None, toy, tmp_path / "run", options, overwrite=False, start=0.0)
+        commands.train(None, toy, tmp_path / "run", options)
     assert not (tmp_path / "run").exists()

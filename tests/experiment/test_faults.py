@@ -35,12 +35,12 @@ pytestmark = pytest.mark.usefixtures("toy")
 def train(place, config=None, **options):
     """What ``rgrl train`` does, with the toy algorithm."""
     config = ToyConfig() if config is None else config
-    return commands.train(QUIET, config, place, dataclasses.replace(OPTIONS, **options), overwrite=False, start=0.0)
+    return commands.train(QUIET, config, place, dataclasses.replace(OPTIONS, **options))
 
 
 def resume(place, episodes=None, console=QUIET):
     """What ``rgrl resume`` does."""
-    return commands.resume(console, place, episodes, 0.0)
+    return commands.resume(console, place, episodes)
 
 
 def assert_whole(place, config=None):
@@ -200,7 +200,7 @@ def test_signal_saves_and_ends(tmp_path, monkeypatch, capsys, name):
             signal.raise_signal(number)
 
     usual = [signal.getsignal(x) for x in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr(cli, "_dispatch", lambda *_: train(tmp_path / "run"))
+    monkeypatch.setattr(cli.List, "call", lambda *_: train(tmp_path / "run"))
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.StopOnSignal, "after_chunk", interrupted)
         assert cli.main(["list"]) == 128 + number
@@ -242,7 +242,7 @@ def test_signal_before_anything_was_trained(tmp_path):
 def test_signal_outside_of_training(monkeypatch, capsys):
     """SIGTERM ends every command with a sentence and 143, and then does what it did before."""
     usual = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(cli, "_dispatch", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(cli.List, "call", lambda *_: signal.raise_signal(signal.SIGTERM))
     assert cli.main(["list"]) == 143
     assert capsys.readouterr().err == "SIGTERM: ended; go on with: rgrl resume RUN\n"
     assert signal.getsignal(signal.SIGTERM) == usual
@@ -344,7 +344,7 @@ def test_folder_in_use(held):
     longer = ToyConfig(episodes=5)
     for act in (
         lambda: resume(place, 5),
-        lambda: commands.train(QUIET, longer, place, OPTIONS, overwrite=True, start=0.0),
+        lambda: commands.train(QUIET, longer, place, OPTIONS, overwrite=True),
         lambda: rgrl.run(None, longer, state=state, callbacks=[CSVLog(place), Checkpoint(place)]),
     ):
         with pytest.raises(BlockingIOError) as error:

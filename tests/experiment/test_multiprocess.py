@@ -27,11 +27,11 @@ console = Console(stderr=True, quiet=not multiprocess.is_first())
 for seeds in (1, 2):
     place = Path(sys.argv[1]) / str(seeds)
     options = commands.Options(seeds=seeds, devices="all", chunk=2, eval_episodes=3)
-    commands.train(console, tiny.ToyConfig(spread=1.0), place, options, overwrite=False, start=0.0)
-    answer = commands.resume(console, place, 9, 0.0)
+    commands.train(console, tiny.ToyConfig(spread=1.0), place, options)
+    answer = commands.resume(console, place, 9)
     print(answer["episodes"], answer["evaluation"]["returns"])
 try:
-    commands.train(console, tiny.ToyConfig(), place, options, overwrite=False, start=0.0)
+    commands.train(console, tiny.ToyConfig(), place, options)
 except FileExistsError:
     print("refused")
 """

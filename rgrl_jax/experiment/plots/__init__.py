@@ -1,1 +1,1 @@
-"""Figures and GIFs of runs, drawn without pyplot, so nothing has to be closed."""
+"""Figures and GIFs of runs, see `rgrl_jax.plots`."""

@@ -12,21 +12,13 @@ from PIL import Image
 
 from rgrl_jax import training
 from rgrl_jax.algos.base import Config
+from rgrl_jax.envs.gymnax import RENDERABLE
 from rgrl_jax.envs.spec import EnvSpec, HostEnv
 from rgrl_jax.experiment import host_rollout
 from rgrl_jax.rollout import env_states
 from rgrl_jax.types import Episode, Key
 
 FRAME_MS = 40
-DRAWABLE = (
-    "Acrobot-v1",
-    "CartPole-v1",
-    "Catch-bsuite",
-    "MountainCar-v0",
-    "MountainCarContinuous-gymnasium",
-    "MountainCarContinuous-v0",
-    "Pendulum-v1",
-)
 
 
 def episode_gif(
@@ -52,8 +44,8 @@ def episode_gif(
         raise ValueError(f"path = {str(path)!r} must end in .gif")
     if spec.host is not None:
         episode = _film(key, state, config, path, max_frames)
-    elif spec.render is None or config.env_id not in DRAWABLE:
-        drawable = ", ".join(DRAWABLE)
+    elif spec.render is None:
+        drawable = ", ".join(RENDERABLE)
         raise ValueError(f"env_id = {config.env_id!r} cannot be drawn by gymnax; those that can: {drawable}")
     else:
         episode = jax.jit(lambda k, s, c: training.play(k, s, c, 1))(key, state, config)

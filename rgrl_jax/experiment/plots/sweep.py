@@ -28,11 +28,6 @@ def sweep(
       values: ``[X, Y]``, or with further axes, seeds for instance, that are averaged; or ``[runs]``, of which those
         with equal settings are averaged. Values that are not finite are left out.
       label: name of the result.
-      title: drawn above the figure.
-      path: where to save, if anywhere; the suffix decides the format.
-
-    Returns:
-      The matplotlib figure.
 
     Raises:
       ValueError: there are not two settings, or they do not fit the values.
