@@ -50,9 +50,14 @@ def make_config(**changes: Any) -> rgrl.RGRLConfig:
     return throughput.make_config("gru", "small", **(authors | changes))
 
 
+def draw_ensemble(config: rgrl.RGRLConfig) -> Any:
+    """Weights of a new ensemble ``[E, ...]``."""
+    return rgrl.init(jax.random.key(0), config).params
+
+
 def weights(config: rgrl.RGRLConfig) -> Arrays:
     """Members ``[E, ...]`` by name."""
-    params = throughput.draw_ensemble(config).params["params"]
+    params = draw_ensemble(config)["params"]
     return params["core"] | {name: value for name, value in params.items() if name != "core"}
 
 
@@ -184,14 +189,16 @@ def case(config: rgrl.RGRLConfig) -> tuple[Any, ...]:
     )
     shapes = ((horizon, size) for size in (codec.action_size, codec.reward_size, codec.state_size))
     window = (present, *(draw(-1, 1, shape).astype(np.float32) for shape in shapes))
-    draws = [int(i) for i in ensemble.draw(key, throughput.draw_ensemble(config).params, (config.planner.iterations,))]
+    draws = [
+        int(i) for i in ensemble.draw(key, draw_ensemble(config), (config.planner.iterations,))
+    ]
     return key, present, start, draws, window
 
 
 def library(config: rgrl.RGRLConfig) -> tuple[Any, Arrays]:
     """The plan of `case` by `rgrl_jax.plan`, and the first member after a step on its window by ``jax.grad``."""
     key, present, start, _, (_, actions, rewards, states) = jax.tree.map(jnp.asarray, case(config))
-    params, model = throughput.draw_ensemble(config).params, rgrl.build(config).model
+    params, model = draw_ensemble(config), rgrl.build(config).model
     empty = History(jnp.zeros((0, len(present))), jnp.zeros((0, actions.shape[1])))
 
     def apply(member: Any, state: jax.Array, actions: jax.Array) -> ModelOutput:
@@ -254,8 +261,9 @@ def measure_eager(config: rgrl.RGRLConfig, repeats: int) -> dict[str, float]:
 
 def measure_library(config: rgrl.RGRLConfig, rows: int, seconds: float) -> dict[str, float]:
     """The same of this library, ``rows`` environments in lockstep and all members side by side."""
-    plans = throughput.measure_planning(config, rows, "float32", 1.0, seconds)
-    updates = throughput.measure_learning(config.replace_at("learner.batch_size", 1), "float32", 1.0, seconds)
+    case = {"rows": rows, "devices": 1, "planner": "xla", "precision": "float32"}
+    plans = throughput.measure_planning(config, case, 1.0, seconds)
+    updates = throughput.measure_learning(config.replace_at("learner.batch_size", 1), case, 1.0, seconds)
     rates = float(plans["env_steps_per_second"]), config.model.ensemble_size * float(updates["updates_per_second"])
     return dict(zip(("planning", "learning"), rates, strict=True))
 
