@@ -19,9 +19,6 @@ from rgrl_jax.algos.rgrl.fingerprints import count_equal, fingerprint
 from rgrl_jax.algos.rgrl.models import History
 from rgrl_jax.types import Array, Key, Scalar
 
-Shaped = Array | jax.ShapeDtypeStruct
-"""Anything with a shape and a dtype."""
-
 RESOLUTION = 0.1
 """Step to which encoded states are rounded where "the same state" is asked for."""
 
@@ -35,9 +32,7 @@ class Window(struct.PyTreeNode):
       actions: encoded actions ``[T, A]`` in -1..1.
       rewards: encoded targets ``[T, R]`` in -1..1.
       states: encoded states ``[T, S]`` after each action.
-      mask: ``[T]``, 1 where the step was observed or is certain (past a terminal state), 0 where it is unknown (past
-        a
-        time limit).
+      mask: ``[T]``, 1 where a step was observed or is certain (past a terminal state), 0 past a time limit.
     """
 
     history: History
@@ -92,7 +87,9 @@ class ReplayState(struct.PyTreeNode):
     episodes: Array
 
 
-def init(obs: Shaped, action: Shaped, *, capacity: int, dedupe: str = "none") -> ReplayState:
+def init(
+    obs: jax.ShapeDtypeStruct | Array, action: jax.ShapeDtypeStruct | Array, *, capacity: int, dedupe: str = "none"
+) -> ReplayState:
     """Makes an empty replay.
 
     Args:
@@ -117,13 +114,7 @@ def init(obs: Shaped, action: Shaped, *, capacity: int, dedupe: str = "none") ->
 
 
 def add(
-    state: ReplayState,
-    obs: Array,
-    action: Array,
-    reward: Array,
-    length: Array,
-    terminated: Array,
-    padding: int = 0,
+    state: ReplayState, obs: Array, action: Array, reward: Array, length: Array, terminated: Array, padding: int = 0
 ) -> ReplayState:
     """Appends one episode; the oldest rows make room.
 
