@@ -105,6 +105,7 @@ def learn(
     state: UnitTeamState, episode: Episode, carry: OnlineLearner, config: UnitTeamConfig
 ) -> tuple[UnitTeamState, Metrics]:
     """Learns from the last step of the episode; ``carry`` has learnt from the others."""
+    # The policy learns from a step when it is asked for the next action, which never happens after the last.
     end = episode.length.max()
     learner = learn_from_step(carry, episode, end, jnp.zeros(config.num_envs), build(config), config)
     played = state.episode_in_row + 1

@@ -55,4 +55,5 @@ def decode_action(output: Array, space: Space, config: UnitTeamConfig) -> Array:
     """Turns an output ``[n_L]`` into the environment's action: the drawn class, or numbers clipped to their range."""
     if isinstance(space, Discrete):
         return jnp.argmax(output).astype(jnp.int32)
+    # The range only clips: outputs are not scaled to it but by the settings, as in the reference code.
     return jnp.clip(config.action_scale * output + config.action_shift, *bounds(space)).reshape(space.shape)

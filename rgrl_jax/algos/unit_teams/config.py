@@ -75,12 +75,8 @@ class UnitTeamConfig(Config):
     )
     initial_bias: float = number(1e-3, "Half-width of the uniform distribution of the initial biases.")
     discount: float = number(0.98, "Discount of future rewards, per step.", high=1.0, symbol="γ")
-    actor_lambda: float = number(
-        0.0, "Decay of the actor's eligibility traces per step, besides the discount.", high=1.0, symbol="λ"
-    )
-    critic_lambda: float = number(
-        0.8, "Decay of the critic's eligibility traces per step, besides the discount.", high=1.0, symbol="λ"
-    )
+    actor_lambda: float = number(0.0, "Decay of the actor's traces, beside the discount.", high=1.0, symbol="λ")
+    critic_lambda: float = number(0.8, "Decay of the critic's traces, beside the discount.", high=1.0, symbol="λ")
     learning_signal: str = choice(
         "reward", "target", help="Learning from rewards, or from the right answer that the environment keeps."
     )
@@ -92,7 +88,9 @@ class UnitTeamConfig(Config):
         False, "With weight_max_traces, hidden layers learn from the rewards that the step before gave their units."
     )
     map_steps: int = integer(20, "Gradient steps of Gaussian units to their most likely activities, with map_prop.")
-    map_step_size: float = number(0.5, "Size of these steps, in units of each layer's variance.", high=1.0)
+    map_step_size: float = number(
+        0.5, "Size of the gradient steps of map_prop, in units of each layer's variance.", high=1.0
+    )
     icm_sweeps: int = integer(
         1, "Times that every Bernoulli unit is set to its likelier value, with map_prop (iterated conditional modes)."
     )
@@ -105,23 +103,19 @@ class UnitTeamConfig(Config):
     optimizer: str = choice("adam", "sgd", help="Optimizer of both networks.")
     adam_eps: float = number(1e-8, "Epsilon of Adam.", low=1e-30)
     bias_correction_until: float = number(
-        1000.0, "Update from which Adam no longer corrects its moments for their start at 0."
+        1000.0, "Update from which Adam no longer corrects its moments' start at 0."
     )
-    actor_lr: tuple[float, ...] = numbers(
-        (0.02, 2e-4, 2e-5), "Learning rate of each layer of the actor at the first update.", symbol="α"
-    )
+    actor_lr: tuple[float, ...] = numbers((0.02, 2e-4, 2e-5), "Learning rates of the actor at the start.", symbol="α")
     actor_lr_end: tuple[float, ...] = numbers(
-        (2e-4, 2e-6, 2e-7), "Learning rate of each layer of the actor after lr_decay_steps."
+        (2e-4, 2e-6, 2e-7), "Learning rates of the actor after lr_decay_steps updates."
     )
     critic_lr: tuple[float, ...] = numbers(
-        (0.04, 4e-5, 4e-6), "Learning rate of each layer of the critic at the first update.", symbol="α"
+        (0.04, 4e-5, 4e-6), "Learning rates of the critic at the start.", symbol="α"
     )
     critic_lr_end: tuple[float, ...] = numbers(
-        (0.004, 4e-5, 4e-6), "Learning rate of each layer of the critic after lr_decay_steps."
+        (4e-3, 4e-5, 4e-6), "Learning rates of the critic after lr_decay_steps updates."
     )
-    lr_decay_steps: float = number(
-        50_000.0, "Updates over which learning rates change linearly to their last values.", low=1.0
-    )
+    lr_decay_steps: float = number(5e4, "Updates over which learning rates change linearly to their ends.", low=1.0)
 
     def validate(self) -> None:
         """Checks every field and how they fit together.
@@ -152,6 +146,7 @@ class UnitTeamConfig(Config):
                 f"units = {self.units!r} cannot be trained by algorithm = {self.algorithm!r}: "
                 f"{_UNTRAINABLE_BECAUSE[self.algorithm]}; units can be {' or '.join(trainable)}"
             )
+        # Traced values were checked where they were concrete, or are mapped by somebody who knows.
         traced = fields.is_traced(self.actor_lambda)
         if self.algorithm == "weight_max" and not traced and np.any(self.actor_lambda):
             raise ValueError(
@@ -169,6 +164,7 @@ class UnitTeamConfig(Config):
                 "learning_signal = 'target' needs algorithm = 'map_prop', critic = 'none' and an environment of "
                 "continuous actions"
             )
+        # The policy reads the target off the state of the environment, which it does not have on the host.
         known = spec.host is None and hasattr(jax.eval_shape(spec.reset, jax.random.key(0))[1], "target")
         if not known or spec.max_steps != 1:
             raise ValueError(

@@ -68,6 +68,7 @@ def init_weights(key: Key, spec: NetworkSpec, bias: Scalar) -> Weights:
     for i, ((n_in, n_out), shape) in enumerate(zip(pairwise(spec.sizes), spec.shapes, strict=True)):
         limit = (6.0 / (n_in + n_out)) ** 0.5
         draw = jax.random.uniform(jax.random.fold_in(key, i), shape, minval=-1.0, maxval=1.0)
+        # The last row are the biases.
         weights.append(draw * jnp.where(jnp.arange(n_in + 1) < n_in, limit, bias)[:, None])
     return tuple(weights)
 
@@ -98,6 +99,7 @@ def forward(weights: Weights, spec: NetworkSpec, u: Array, x: Array) -> ForwardP
 
 def make_pass(weights: Weights, h: tuple[Array, ...]) -> ForwardPass:
     """Makes the forward pass with activities ``[n_0], ..., [n_L]``; its pre-activations follow from them."""
+    # Not strict, since the output is the input of no layer.
     return ForwardPass(h, tuple(mlp.affine(w, below) for w, below in zip(weights, h, strict=False)))
 
 

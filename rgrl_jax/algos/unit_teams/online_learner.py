@@ -128,6 +128,7 @@ def learn_from_step(
       agent: its networks.
       config: its config.
     """
+    # Environments that ended before row t are frozen there: they would teach their last step again.
     stepped = (episode.length == t).astype(jnp.float32)
     env_weights = stepped / jnp.maximum(stepped.sum(), 1.0)
     signal = _learning_signal(learner, episode, t, value, config) * stepped
@@ -201,6 +202,7 @@ def update_traces(
 
 def _accumulate(traces: Weights, passed: ForwardPass, e: tuple[Array, ...], decay: Scalar) -> Weights:
     """Computes ``decay * trace + h (x) e``, layer by layer ``[N, n_in + 1, n_out]``."""
+    # Activities are one more than eligibilities: the output is the input of no layer.
     gradients = (jax.vmap(weight_gradient)(h, own) for h, own in zip(passed.h, e, strict=False))
     return tuple(decay * trace + gradient for trace, gradient in zip(traces, gradients, strict=True))
 

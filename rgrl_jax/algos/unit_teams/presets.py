@@ -31,9 +31,9 @@ def _constant(actor: Rates, critic: Rates | None = None) -> Settings:
 
 
 _LANDER = "gymnasium:LunarLander-v3"
-_ACTOR_CRITIC: Settings = {"discount": 0.98, "critic": "backprop", "last_logit": "zero", "initial_bias": 1e-3}
+# The defaults of `UnitTeamConfig` are those published for weight maximization without traces on CartPole.
 _BASES: Table = {
-    "reinforce": _ACTOR_CRITIC | {"actor_lambda": 0.8},
+    "reinforce": {"actor_lambda": 0.8},
     "map_prop": {
         "units": "gaussian",
         "critic": "map_prop",
@@ -43,29 +43,19 @@ _BASES: Table = {
         "actor_lambda": 0.95,
         "critic_lambda": 0.95,
         "temperature": (1.0, 1.0, 2.0),
-        "actor_variance": (0.03, 0.1, 0.1),
-        "critic_variance": (0.03, 0.1, 0.1),
         **_lr((1e-2, 1e-5, 1e-6), (1e-3, 1e-6, 1e-8), (2e-2, 2e-5, 2e-6), (2e-3, 2e-6, 2e-7), 5e4),
     },
-    "weight_max": _ACTOR_CRITIC,
-    "weight_max_traces": _ACTOR_CRITIC | {"actor_lambda": 0.8},
-    "ste": _ACTOR_CRITIC | {"actor_lambda": 0.8},
-    "backprop": _ACTOR_CRITIC | {"units": "relu", "actor_lambda": 0.8},
+    "weight_max": {},
+    "weight_max_traces": {"actor_lambda": 0.8},
+    "ste": {"actor_lambda": 0.8},
+    "backprop": {"units": "relu", "actor_lambda": 0.8},
 }
-"""Settings of every environment, which are the published ones of CartPole."""
+"""Settings of every environment, beside the defaults: the published ones of CartPole."""
 
 # Weight maximization, as published, and what borrows its settings.
 
-_CARTPOLE: Settings = {
-    "episodes": 1000,
-    "critic_lambda": 0.8,
-    **_lr((0.02, 2e-4, 2e-5), (2e-4, 2e-6, 2e-7), (0.04, 4e-5, 4e-6), (0.004, 4e-5, 4e-6), 5e4),
-}
-_ACROBOT: Settings = {
-    "episodes": 1000,
-    "critic_lambda": 0.8,
-    **_lr((0.1, 1e-3, 1e-4), (0.01, 1e-4, 1e-5), (0.01, 1e-5, 1e-6), (0.01, 1e-5, 1e-6), 1e6),
-}
+_CARTPOLE = _lr((0.02, 2e-4, 2e-5), (2e-4, 2e-6, 2e-7), (0.04, 4e-5, 4e-6), (0.004, 4e-5, 4e-6), 5e4)
+_ACROBOT = _lr((0.1, 1e-3, 1e-4), (0.01, 1e-4, 1e-5), (0.01, 1e-5, 1e-6), (0.01, 1e-5, 1e-6), 1e6)
 _LUNAR: Settings = {
     "episodes": 3000,
     "temperature": (1.0, 1.0, 2.0),
@@ -112,7 +102,7 @@ _MAP_CAR: Settings = {
 }
 _ONE_STEP: Settings = {"critic": "none", "actor_lambda": 0.0, "num_envs": 128, "temperature": (1.0, 1.0, 1.0)}
 _MAP_PROP: Table = {
-    "CartPole-v1": {"episodes": 1000},
+    "CartPole-v1": {},
     "Acrobot-v1": {
         "episodes": 500,
         "actor_lambda": 0.97,
@@ -156,7 +146,6 @@ _MAP_PROP: Table = {
 # but less steadily later on.
 
 _MAX_ACROBOT: Settings = {
-    "episodes": 1000,
     "critic_lambda": 0.75,
     "temperature": (1.3, 1.0, 0.85),
     "bias_correction_until": 1e9,
@@ -182,7 +171,6 @@ _BETTER_TRACES: Table = {
 # Colder units, and an output that learns faster.
 _BETTER_REINFORCE: Table = {
     "CartPole-v1": {
-        "episodes": 1000,
         "discount": 0.977,
         "actor_lambda": 0.5,
         "critic_lambda": 0.73,
@@ -190,7 +178,6 @@ _BETTER_REINFORCE: Table = {
         **_lr((0.19, 6.4e-4, 3.4e-3), (9.6e-3, 3.1e-5, 1.7e-4), (0.037, 3.3e-5, 2e-6), (2.9e-3, 2.6e-6, 1.6e-7), 8e4),
     },
     "Acrobot-v1": {
-        "episodes": 1000,
         "discount": 0.99,
         "actor_lambda": 0.75,
         "critic_lambda": 0.94,

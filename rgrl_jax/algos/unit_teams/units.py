@@ -70,6 +70,7 @@ def _gaussian(activation: Callable[[Array], Array], slope: Callable[[Array], Arr
     return Unit(
         stochastic=True,
         implicit=0,
+        # By the quantile function, so that all kinds of units draw from the same uniform numbers.
         draw=lambda u, z, v: activation(z) + jnp.sqrt(v) * jax.scipy.special.ndtri(u),
         mean=lambda z, v: activation(z),
         slope=lambda z, v: slope(z),
@@ -101,6 +102,7 @@ def _softmax(implicit: int) -> Unit:
         return jax.nn.softmax(logits(z, temperature))
 
     def draw(u: Array, z: Array, temperature: Scalar) -> Array:
+        # The index of the largest logit with Gumbel noise follows the softmax (Gumbel, 1954).
         gumbel = -jnp.log(-jnp.log(u))
         return jax.nn.one_hot(jnp.argmax(logits(z, temperature) + gumbel), u.shape[0])
 

@@ -107,6 +107,7 @@ def update_by_signal(
       optimizer: its settings.
     """
     for i, trace in enumerate(traces):
+        # One contraction, without the changes of every environment in memory.
         gradient = jnp.einsum("nij,n->ij", trace, env_weights * signal)
         network = apply_update(network, i, gradient, updates, optimizer)
     return network
@@ -142,6 +143,7 @@ def update_by_weight_maximization(
     """
     reward = signal[:, None]
     rewards: list[Array] = []
+    # From the top down, and layer by layer: the rewards of a layer are read off the updated weights above it.
     for i in range(len(traces) - 1, -1, -1):
         if delayed_rewards is not None and i < len(traces) - 1:
             reward = delayed_rewards[i]
