@@ -15,7 +15,7 @@ from rgrl_jax.types import Array, Box, Episode, Key, Metrics, PyTree
 
 
 class Timestep(NamedTuple):
-    """What a policy is given.
+    """Input of a policy.
 
     Attributes:
       episode: the ``N`` episodes so far, of which rows ``0 .. t`` are known.

@@ -11,7 +11,7 @@ NDArray = np.ndarray[Any, Any]
 
 
 def iqm(scores: NDArray, axis: int | None = None) -> NDArray:
-    """Interquartile mean: the mean without the lowest and the highest quarter of the scores.
+    """Computes the interquartile mean: the mean without the lowest and the highest quarter of the scores.
 
     Args:
       scores: any shape; from ``n`` scores ``floor(n / 4)`` are cut at each end.
@@ -33,7 +33,7 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Stratified bootstrap interval of a statistic: seeds are drawn anew within each task.
+    """Computes a stratified bootstrap interval of a statistic: seeds are drawn anew within each task.
 
     Args:
       scores: ``[seeds]``, or ``[tasks, seeds]`` where tasks are strata.

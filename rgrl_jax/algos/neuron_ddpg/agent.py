@@ -45,7 +45,7 @@ class NeuronNetworks(struct.PyTreeNode):
 
     @property
     def whole_critic(self) -> TrainedNetwork:
-        """The critic of the whole action, where there is one."""
+        """Returns the critic of the whole action, where there is one."""
         assert isinstance(self.critic, TrainedNetwork)
         return self.critic
 

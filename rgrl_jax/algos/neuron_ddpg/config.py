@@ -67,7 +67,7 @@ class NeuronDDPGConfig(DDPGConfig):
 
     @property
     def has_whole_critic(self) -> bool:
-        """Whether there is a critic of the whole action."""
+        """Says whether there is a critic of the whole action."""
         return self.train_both_critics or "whole" in (self.neuron_target, self.actor_gradient)
 
     def validate(self) -> None:

@@ -51,7 +51,7 @@ class NetworkSpec(NamedTuple):
 
 
 class Activations(NamedTuple):
-    """What the neurons of one pass read, ``inputs [..., n_in]``, and said, ``outputs [..., n_out]``."""
+    """Inputs ``[..., n_in]`` and outputs ``[..., n_out]`` of the neurons of one pass."""
 
     inputs: Array
     outputs: Array

@@ -13,7 +13,7 @@ from rgrl_jax.types import Box, Space
 
 
 class Components(NamedTuple):
-    """What an agent is made of beside its weights.
+    """Parts of an agent beside its weights.
 
     Attributes:
       env: the environment as the agent sees it.

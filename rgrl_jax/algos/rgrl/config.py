@@ -215,7 +215,7 @@ class RGRLConfig(Config):
 
     @property
     def spec(self) -> EnvSpec:
-        """The environment as the agent sees it, with every action held for ``action_repeat`` steps."""
+        """Returns the environment as the agent sees it, with every action held for ``action_repeat`` steps."""
         return make(self.env_id, self.max_steps, self.action_repeat)
 
     @property

@@ -44,7 +44,7 @@ class Window(struct.PyTreeNode):
 
 
 class WindowShape(NamedTuple):
-    """How windows are cut and encoded.
+    """Shape and encoding of windows.
 
     Attributes:
       codec: the encoders.

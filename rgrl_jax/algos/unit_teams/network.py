@@ -38,7 +38,7 @@ class NetworkSpec(NamedTuple):
 
     @property
     def num_draws(self) -> int:
-        """Random numbers ``M`` that a forward pass needs."""
+        """Counts the random numbers ``M`` that a forward pass needs."""
         return sum(n for n, unit in zip(self.sizes[1:], self.units, strict=True) if unit.stochastic)
 
 
