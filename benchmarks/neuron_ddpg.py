@@ -1,12 +1,12 @@
-"""DDPG and its decentralised sibling: what they learn, how far their critics agree, and how fast they are.
+"""DDPG and neuron DDPG: returns, agreement of their critics, and speed of updates.
 
-    python -m benchmarks.neuron_ddpg learn                          # returns over training, every method
+    python -m benchmarks.neuron_ddpg learn                          # returns over training of every method
     python -m benchmarks.neuron_ddpg learn --methods ddpg mlp --envs Pendulum-v1 --seeds 10
     python -m benchmarks.neuron_ddpg compare                        # critics of neurons beside DDPG's, both phases
     python -m benchmarks.neuron_ddpg speed                          # samples per second of an update
     python -m benchmarks.neuron_ddpg report                         # tables and plots of what is there
 
-A cell is a method on an environment: the ``tuned`` preset with what `METHODS` changes. Its seeds are one program,
+A cell is a method on an environment: the ``tuned`` preset with the changes in `METHODS`. Its seeds are one program,
 side by side. A finished cell is not run again. Rows are under ``benchmarks/results/neuron_ddpg``: ``returns.csv`` has
 the mean return of 400 noiseless episodes at 20 points of training (100 on Swimmer-misc), and of as many episodes of
 uniformly random actions; ``similarity.csv``, on the first environment alone, with how far critics of neurons and the
@@ -18,10 +18,8 @@ shuffled among observations as control; ``response.csv`` with how far neurons re
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import json
-import math
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -35,9 +33,14 @@ import numpy as np
 import rgrl_jax as rgrl
 from benchmarks import report
 from benchmarks.machine import describe_run
-from rgrl_jax.algos.ddpg import measures, update
-from rgrl_jax.algos.ddpg.parts import env_action
-from rgrl_jax.rollout import rollout
+from rgrl_jax.algos.ddpg import agent as ddpg
+from rgrl_jax.algos.ddpg.update import Batch
+from rgrl_jax.algos.neuron_ddpg import agent as neuron_ddpg
+from rgrl_jax.algos.neuron_ddpg import measures
+from rgrl_jax.experiment.run_folder import plain_config
+from rgrl_jax.normalization import space_size, to_env_action
+from rgrl_jax.rollout import Actor, rollout
+from rgrl_jax.training import evaluation_key
 
 RESULTS = Path(__file__).parent / "results" / "neuron_ddpg"
 COLUMNS = ("method", "environment", "seed", "env_steps", "eval_return")
@@ -50,29 +53,29 @@ FEWER = {"Swimmer-misc": 100}
 """Instead of `EPISODES`, where they are long."""
 OBSERVATIONS = 256
 
-ALL: dict[str, Any] = {"algo": "neuron_ddpg", "compare": True, "learners": "all"}
+ALL: dict[str, Any] = {"algo": "neuron_ddpg", "trained_layers": "all"}
 ALL |= {"hidden": (32, 32), "activation": "tanh", "neuron_hidden": (16, 16)}
-WHOLE: dict[str, Any] = {"neuron_aim": "whole", "voltage_noise": 0.3, "neuron_rate": 3e-3}
+WHOLE: dict[str, Any] = {"neuron_target": "whole", "voltage_noise": 0.3, "neuron_lr": 3e-3}
 METHODS: dict[str, dict[str, Any]] = {
     "ddpg": {"algo": "ddpg"},
-    "ddpg_outputs": {"algo": "ddpg", "hidden": (256,), "hidden_rate": 0.0},
-    "outputs": {"algo": "neuron_ddpg", "compare": True},
-    "outputs_linear": {"algo": "neuron_ddpg", "compare": True, "neuron_critic": "linear"},
-    "outputs_bilinear": {"algo": "neuron_ddpg", "compare": True, "neuron_critic": "bilinear"},
+    "ddpg_outputs": {"algo": "ddpg", "hidden": (256,), "hidden_lr_scale": 0.0},
+    "outputs": {"algo": "neuron_ddpg"},
+    "outputs_linear": {"algo": "neuron_ddpg", "neuron_critic": "linear"},
+    "outputs_bilinear": {"algo": "neuron_ddpg", "neuron_critic": "bilinear"},
     "linear": ALL | {"neuron_critic": "linear"},
     "bilinear": ALL | {"neuron_critic": "bilinear"},
     "mlp": ALL,
     "layer": ALL | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
     "layer_noise": ALL
-    | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "voltages": "stored", "voltage_noise": 0.3},
+    | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "voltage_source": "stored", "voltage_noise": 0.3},
     "layer_whole": ALL | WHOLE | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
-    "layer_whole_still": ALL | WHOLE | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "hidden_rate": 0.0},
+    "layer_whole_still": ALL | WHOLE | {"neuron_critic": "layer", "neuron_hidden": (64, 64), "hidden_lr_scale": 0.0},
     "bilinear_whole": ALL | WHOLE | {"neuron_critic": "bilinear"},
-    "mlp_noise": ALL | {"voltages": "stored", "voltage_noise": 0.3},
-    "mlp_observation": ALL | {"critic_sees": "observation"},
+    "mlp_noise": ALL | {"voltage_source": "stored", "voltage_noise": 0.3},
+    "mlp_observation": ALL | {"critic_input": "observation"},
     "wide_slow": ALL
     | {"hidden": (256,), "activation": "relu", "neuron_critic": "layer", "neuron_hidden": (64, 64)}
-    | {"hidden_rate": 0.03},
+    | {"hidden_lr_scale": 0.03},
     "recurrent": ALL | {"topology": "recurrent", "hidden": (32,)},
 }
 """Methods, as changes of the preset of an algorithm."""
@@ -92,25 +95,33 @@ PHASE = 10_000
 """Likewise, of a phase of ``compare``."""
 FAIR = {"Pendulum-v1": -200.0}
 """Mean returns below an environment's goal that still take control."""
-BESIDE: dict[str, Any] = {"hidden": (32, 32), "activation": "tanh", "compare": True}
+BESIDE: dict[str, Any] = {"algo": "neuron_ddpg", "actor_gradient": "whole", "loss": "mean", "trained_layers": "all"}
+BESIDE |= {"hidden": (32, 32), "activation": "tanh"}
 SUBCRITICS: dict[str, dict[str, Any]] = {
-    "neurons": BESIDE | {"neuron_hidden": (16, 16)},
-    "layers": BESIDE | {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
+    "neurons": {"neuron_hidden": (16, 16)},
+    "layers": {"neuron_critic": "layer", "neuron_hidden": (64, 64)},
 }
-"""Kinds of critics beside DDPG's, whose actor is that of `ALL`."""
+"""Kinds of critics beside DDPG's, as changes of `BESIDE`, whose actor is that of `ALL`."""
 
 
-def make_config(method: str, env_id: str, steps: int | None = None, **overrides: Any) -> rgrl.DDPGConfig:
-    """The config of a cell; of so many environment steps at most."""
+def make_config(
+    settings: dict[str, Any], env_id: str, steps: int, *, compare: bool = False
+) -> rgrl.DDPGConfig | rgrl.NeuronDDPGConfig:
+    """Makes the config of a cell of so many environment steps at most, with both kinds of critics to ``compare``."""
+    if settings["algo"] == "neuron_ddpg":
+        settings = settings | {"train_both_critics": compare}
+    return rgrl.preset(env_id, **settings, episodes=max(steps // rgrl.envs.make(env_id).max_steps, 1))
+
+
+def config_of(method: str, env_id: str, steps: int | None = None) -> rgrl.DDPGConfig | rgrl.NeuronDDPGConfig:
+    """Makes the config of a method on an environment, on the first one with both kinds of critics."""
     first = env_id == next(iter(STEPS))
-    settings = METHODS[method] | ({} if first else {"compare": False}) | overrides
     steps = steps or round(STEPS[env_id] * (SHARE.get(method, 1.0) if first else 1.0))
-    episodes = max(steps // rgrl.make_spec(env_id).max_steps, 1)
-    return rgrl.preset(env_id, **settings | {"episodes": episodes})
+    return make_config(METHODS[method], env_id, steps, compare=first)
 
 
-def train_in_parts(keys: Any, first: Any, config: rgrl.DDPGConfig) -> Iterator[tuple[Any, Any, Any, float]]:
-    """Trains seeds side by side, with a look at `POINTS` moments.
+def train_in_parts(keys: Any, first: Any, config: Any) -> Iterator[tuple[Any, Any, Any, float]]:
+    """Trains seeds side by side, and evaluates them at `POINTS` moments.
 
     Yields:
       States, returns ``[seeds, episodes]``, observations ``[seeds, OBSERVATIONS, ...]`` of these episodes, and
@@ -128,8 +139,8 @@ def train_in_parts(keys: Any, first: Any, config: rgrl.DDPGConfig) -> Iterator[t
         yield states, np.asarray(returns), obs, seconds
 
 
-def _look(config: rgrl.DDPGConfig, key: Any, state: Any) -> tuple[Any, Any]:
-    """Noiseless episodes: their returns, and some of what was seen."""
+def _look(config: Any, key: Any, state: Any) -> tuple[Any, Any]:
+    """Plays noiseless episodes; returns their returns, and some of their observations."""
     play_key, draw_key = jax.random.split(key)
     number = FEWER.get(config.env_id, EPISODES)
     episode = rgrl.play(play_key, state, config, number)
@@ -138,8 +149,8 @@ def _look(config: rgrl.DDPGConfig, key: Any, state: Any) -> tuple[Any, Any]:
     return episode.episode_return, episode.obs[at % episode.length[lane], lane]
 
 
-def run_cell(method: str, config: rgrl.DDPGConfig, seeds: list[int]) -> tuple[dict[str, list[Any]], float]:
-    """Rows by file, ``returns`` the last, and seconds of training."""
+def run_cell(method: str, config: Any, seeds: list[int]) -> tuple[dict[str, list[Any]], float]:
+    """Trains a cell; returns rows by file, ``returns`` the last, and seconds of training."""
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     first = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
     rows: dict[str, list[Any]] = {"similarity": [], "response": [], "returns": []}
@@ -150,15 +161,16 @@ def run_cell(method: str, config: rgrl.DDPGConfig, seeds: list[int]) -> tuple[di
         for seed, step, values in zip(seeds, steps, points, strict=True):
             cells = (method, config.env_id, seed, int(step), round(float(values.mean()), 3))
             rows["returns"].append(dict(zip(COLUMNS, cells, strict=True)))
-        rows["similarity"] += measure(method, config, states, obs, seeds) if config.compare else []
+        if getattr(config, "train_both_critics", False):
+            rows["similarity"] += measure(method, config, states, obs, seeds)
         found = _respond(states, obs, config)
         rows["response"] += _rows(method, config, states, seeds, found, {})
         print(f"{method} {config.env_id} {steps.max():,} steps: {points.mean(axis=1).round(1)}", flush=True)
     return rows, spent
 
 
-def measure(method: str, config: rgrl.DDPGConfig, states: Any, obs: Any, seeds: list[int]) -> list[dict[str, Any]]:
-    """Rows of how far critics agree: one per seed, layer, and whether answers are shuffled."""
+def measure(method: str, config: Any, states: Any, obs: Any, seeds: list[int]) -> list[dict[str, Any]]:
+    """Makes rows of the agreement of critics: one per seed, layer, and whether answers are shuffled."""
     pairs = _measure(states, obs, config)
     return [
         row for i, found in enumerate(pairs) for row in _rows(method, config, states, seeds, found, {"control": i})
@@ -166,9 +178,9 @@ def measure(method: str, config: rgrl.DDPGConfig, states: Any, obs: Any, seeds: 
 
 
 def _rows(
-    method: str, config: rgrl.DDPGConfig, states: Any, seeds: list[int], found: Any, more: dict[str, int]
+    method: str, config: Any, states: Any, seeds: list[int], found: Any, more: dict[str, int]
 ) -> list[dict[str, Any]]:
-    """One per seed and layer, of a NamedTuple of measures ``[seeds, layers]``."""
+    """Makes a row per seed and layer of a NamedTuple of measures ``[seeds, layers]``."""
     table = np.stack([np.asarray(x) for x in found], axis=-1)
     rows = []
     for seed, step, layers in zip(seeds, np.asarray(states.env_steps), table, strict=True):
@@ -180,38 +192,37 @@ def _rows(
 
 
 @jax.jit
-def _measure(states: Any, obs: Any, config: rgrl.DDPGConfig) -> Any:
+def _measure(states: Any, obs: Any, config: Any) -> Any:
     def one(state: Any, obs: Any) -> Any:
-        return measures.compare(rgrl.evaluation_key(state), state.nets, state.running, obs, config)
+        return measures.compare_critics(evaluation_key(state), state.networks, state.statistics, obs, config)
 
     return jax.vmap(one)(states, obs)
 
 
 @jax.jit
-def _respond(states: Any, obs: Any, config: rgrl.DDPGConfig) -> Any:
+def _respond(states: Any, obs: Any, config: Any) -> Any:
     def one(state: Any, obs: Any) -> Any:
-        return measures.respond_to(state.nets.actor.weights, state.running, obs, config)
+        return measures.measure_response(state.networks.actor.weights, state.statistics, obs, config)
 
     return jax.vmap(one)(states, obs)
 
 
 def random_rows(env_id: str, seeds: list[int]) -> list[dict[str, Any]]:
-    """A row of ``returns.csv`` per seed, of episodes of uniformly random actions."""
-    spec, number = rgrl.make_spec(env_id), FEWER.get(env_id, EPISODES)
-    size = math.prod(spec.action.shape)
+    """Makes a row of ``returns.csv`` per seed, of episodes of uniformly random actions."""
+    spec, number = rgrl.envs.make(env_id), FEWER.get(env_id, EPISODES)
 
-    def policy(key: Any, view: Any) -> Any:
-        actions = jax.random.uniform(key, (number, size), minval=-1.0, maxval=1.0)
-        return jax.vmap(partial(env_action, spec=spec))(actions)[None], {}, ()
+    def policy(key: Any, timestep: Any) -> Any:
+        actions = jax.random.uniform(key, (number, space_size(spec.action)), minval=-1.0, maxval=1.0)
+        return jax.vmap(partial(to_env_action, box=spec.action))(actions)[None], (), {}
 
-    play = jax.jit(jax.vmap(lambda key: rollout(key, spec, policy, num_envs=number, info={}).episode_return))
+    play = jax.jit(jax.vmap(lambda key: rollout(spec, Actor(key, policy, number, info={}))[0].episode_return))
     returns = np.asarray(play(jax.vmap(jax.random.key)(jnp.asarray(seeds)))).mean(axis=1)
     cells = [("random", env_id, seed, 0, round(float(x), 3)) for seed, x in zip(seeds, returns, strict=True)]
     return [dict(zip(COLUMNS, cell, strict=True)) for cell in cells]
 
 
 def learn(arguments: argparse.Namespace) -> None:
-    """Every cell that is not done."""
+    """Runs every cell that is not done."""
     out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     done = {(row["method"], row["environment"]) for row in report.read_rows(out / "returns.csv")}
@@ -222,7 +233,7 @@ def learn(arguments: argparse.Namespace) -> None:
         for method in arguments.methods or (METHODS if env_id == next(iter(STEPS)) else OTHERS):
             if (method, env_id) in done:
                 continue
-            config = make_config(method, env_id, arguments.steps)
+            config = config_of(method, env_id, arguments.steps)
             found, seconds = run_cell(method, config, seeds)
             about = _about(config) | {"train_seconds": round(seconds, 1)}
             (out / f"{method}-{env_id}.json").write_text(json.dumps(about, indent=1) + "\n")
@@ -231,13 +242,12 @@ def learn(arguments: argparse.Namespace) -> None:
                     report.append_rows(out / f"{name}.csv", rows)
 
 
-def _about(config: rgrl.DDPGConfig) -> dict[str, Any]:
-    settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    return describe_run("jax", "jaxlib", "flax", "gymnax", "optax") | {"config": settings}
+def _about(config: Any) -> dict[str, Any]:
+    return describe_run("jax", "jaxlib", "flax", "gymnax", "optax") | {"config": plain_config(config)}
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """The draft's first experiment. Phase 1: critics of neurons, or of layers, learn beside DDPG and nobody listens.
+    """Runs the draft's first experiment. Phase 1: critics of neurons, or of layers, learn beside DDPG, unused.
 
     Phase 2: they start anew beside a fresh actor, while the critic of the whole action stays as phase 1 left it.
     """
@@ -249,13 +259,13 @@ def compare(arguments: argparse.Namespace) -> None:
         for kind, changes in SUBCRITICS.items():
             if (kind, env_id) in done:
                 continue
-            config = make_config("ddpg", env_id, arguments.steps or PHASE, **changes)
+            config = make_config(BESIDE | changes, env_id, arguments.steps or PHASE)
             rows = _two_phases(kind, config, seeds)
             (out / f"phases-{kind}-{env_id}.json").write_text(json.dumps(_about(config), indent=1) + "\n")
             report.append_rows(out / "phases.csv", rows)
 
 
-def _two_phases(kind: str, config: rgrl.DDPGConfig, seeds: list[int]) -> list[dict[str, Any]]:
+def _two_phases(kind: str, config: Any, seeds: list[int]) -> list[dict[str, Any]]:
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     rows: list[dict[str, Any]] = []
     critic = None
@@ -263,42 +273,43 @@ def _two_phases(kind: str, config: rgrl.DDPGConfig, seeds: list[int]) -> list[di
         keys = jax.vmap(partial(jax.random.fold_in, data=phase))(keys)
         first = jax.jit(jax.vmap(rgrl.init, in_axes=(0, None)))(keys, config)
         if critic is not None:
-            config = config.replace(critic_rate=0.0)
+            config = config.replace(critic_lr=0.0)
             critic = critic.replace(target=critic.weights)
-            first = first.replace(nets=first.nets.replace(critic=critic))
+            first = first.replace(networks=first.networks.replace(critic=critic))
         for states, points, obs, _ in train_in_parts(keys, first, config):
             found = measure(kind, config, states, obs, seeds)
             returns = dict(zip(seeds, points.mean(axis=1), strict=True))
             rows += [row | {"phase": phase, "eval_return": round(float(returns[row["seed"]]), 3)} for row in found]
             print(f"{kind} phase {phase}: {points.mean(axis=1).round(1)}", flush=True)
-            critic = states.nets.critic
+            critic = states.networks.critic
     return rows
 
 
 def speed(arguments: argparse.Namespace) -> None:
-    """Samples per second of updates in a row, of each method on one environment; median of 5."""
+    """Measures samples per second of updates in a row, of each method on one environment; median of 5."""
     rows = []
     for method in arguments.methods or METHODS:
-        config = make_config(method, "Pendulum-v1", compare=False)
-        state = rgrl.init(jax.random.key(0), config)
-        design = update.actor_design(config)
-        draw = partial(jax.random.uniform, jax.random.key(1), minval=-1.0, maxval=1.0)
-        said = sum(update.said_sizes(design)) if config.voltages == "stored" else 0
-        x, action, voltages = (draw((config.batch, n)) for n in (design.sizes[0], design.sizes[-1], said))
-        batch = update.Batch(x, action, action[:, 0], x, jnp.ones(config.batch), voltages)
+        config = make_config(METHODS[method], "Pendulum-v1", PHASE)
+        agent = (ddpg if METHODS[method]["algo"] == "ddpg" else neuron_ddpg).make_agent(config)
+        inputs, *_, outputs = ddpg.network_sizes(config)
+        sizes = [inputs, outputs, *(like.shape[0] for like in jax.tree.leaves(agent.extras))]
+        draws = [jax.random.uniform(jax.random.key(1), (config.batch_size, n), minval=-1.0) for n in sizes]
+        (x, action), extras = draws[:2], jax.tree.unflatten(jax.tree.structure(agent.extras), draws[2:])
+        batch = Batch(x, action, action[:, 0], x, jnp.ones(config.batch_size), extras)
 
-        def updates(nets: Any, config: Any = config, batch: Any = batch) -> Any:
-            def once(nets: Any, key: Any) -> Any:
-                return update.improve(key, nets, batch, config)[0], None
+        def updates(networks: Any, agent: Any = agent, batch: Any = batch) -> Any:
+            def once(networks: Any, key: Any) -> Any:
+                return agent.update(key, networks, batch)[0], None
 
-            return jax.lax.scan(once, nets, jax.random.split(jax.random.key(2), arguments.updates))[0]
+            return jax.lax.scan(once, networks, jax.random.split(jax.random.key(2), arguments.updates))[0]
 
-        program, samples = jax.jit(updates).lower(state.nets).compile(), []
+        networks = agent.init(jax.random.key(0))
+        program, samples = jax.jit(updates).lower(networks).compile(), []
         for _ in range(5):
             start = time.perf_counter()
-            jax.block_until_ready(program(state.nets))
+            jax.block_until_ready(program(networks))
             samples.append(time.perf_counter() - start)
-        rate = arguments.updates * config.batch / np.median(samples)
+        rate = arguments.updates * config.batch_size / np.median(samples)
         rows.append({"method": method, "parameters": config.describe().parameters, "samples_per_second": round(rate)})
         print(rows[-1], flush=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -311,7 +322,7 @@ SIMILARITY = """
 Means over seeds in the last fifth of training, of the control in brackets. Layers count from the observation, those
 whose neurons have critics alone: layer 0 of ``outputs`` is that of the outputs, the last layer of any method.
 """.strip().split("\n")
-"""What the table of similarities shows."""
+"""Text above the table of similarities."""
 
 
 RESPONSE = """
@@ -320,17 +331,17 @@ activation's slope is below 0.01; with relu, most of these are zeros that come a
 over observations of what a neuron says; of the last layer, of the action in -1..1. Seeds are still where ``spread``
 is below 0.01 at the last evaluation.
 """.strip().split("\n")
-"""What the table of responses shows."""
+"""Text above the table of responses."""
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> list[str]:
-    """In Markdown."""
+    """Formats a table in Markdown."""
     lines = [head, ("---",) * len(head), *rows]
     return ["| " + " | ".join(str(cell) for cell in line) + " |" for line in lines]
 
 
 def returns_table(rows: list[dict[str, Any]]) -> list[str]:
-    """A row per cell: the last evaluation over seeds, and how many seeds ended at a mark, or were there at any."""
+    """Formats a row per cell: the last evaluation over seeds, and the seeds at a mark there, or at any evaluation."""
     head = ("environment", "method", "seeds", "env steps", "last evaluation, mean (std)", "best of means over seeds")
     lines = []
     for env_id, method in dict.fromkeys((row["environment"], row["method"]) for row in rows):
@@ -345,7 +356,7 @@ def returns_table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _met(returns: np.ndarray[Any, Any], mark: float | None) -> str:
-    """How many seeds were there at the last evaluation, and at any."""
+    """Counts the seeds that were there at the last evaluation, and at any."""
     if mark is None:
         return "none set"
     met = returns >= mark
@@ -353,7 +364,7 @@ def _met(returns: np.ndarray[Any, Any], mark: float | None) -> str:
 
 
 def similarity_table(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[str]:
-    """Measures in the last fifth of training, means over seeds, with those of the control in brackets."""
+    """Formats measures in the last fifth of training, means over seeds, with those of the control in brackets."""
     lines = []
     for cell in dict.fromkeys(tuple(row[key] for key in keys) for row in rows):
         own = [row for row in rows if tuple(row[key] for key in keys) == cell]
@@ -368,7 +379,7 @@ def similarity_table(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> list[
 
 
 def response_table(rows: list[dict[str, Any]]) -> list[str]:
-    """A row per cell and layer: the first evaluation, and the last."""
+    """Formats a row per cell and layer: the first evaluation, and the last."""
     lines = []
     for cell in dict.fromkeys((row["environment"], row["method"], row["layer"]) for row in rows):
         own = [row for row in rows if (row["environment"], row["method"], row["layer"]) == cell]
@@ -381,7 +392,7 @@ def response_table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def draw(rows: list[dict[str, Any]], column: str, label: str, names: list[str], path: Path) -> None:
-    """Means over seeds against environment steps, a line per name under ``line``, with the range over seeds."""
+    """Plots means over seeds against environment steps, a line per name under ``line``, with the range over seeds."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -407,7 +418,7 @@ def draw(rows: list[dict[str, Any]], column: str, label: str, names: list[str], 
 
 
 def draw_agreement(rows: list[dict[str, Any]], panels: list[str], path: Path) -> None:
-    """Cosines of gradients against environment steps: a panel per name under ``panel``, a line per layer.
+    """Plots cosines of gradients against environment steps: a panel per name under ``panel``, a line per layer.
 
     Means over seeds, give or take two standard errors; dots are of the control, whose answers are shuffled.
     """
@@ -443,14 +454,14 @@ def draw_agreement(rows: list[dict[str, Any]], panels: list[str], path: Path) ->
 
 
 def write_report(arguments: argparse.Namespace) -> None:
-    """README.md with tables and plots of whatever there is."""
+    """Writes README.md with tables and plots of whatever there is."""
     out = arguments.out
     names = ("returns", "response", "similarity", "phases", "speed")
     found = {name: report.read_rows(out / f"{name}.csv") for name in names}
     for name in ("returns", "response", "similarity"):
         found[name].sort(key=_place)  # and by time within a cell, as they were
-    text = ["# DDPG and its decentralised sibling", "", __doc__.strip().split("\n\n")[-1], ""]
-    text += ["What held of the draft that this goes back to, and what did not: `docs/neurons.md`.", ""]
+    text = ["# DDPG and neuron DDPG", "", __doc__.strip().split("\n\n")[-1], ""]
+    text += ["Which of the draft's ideas held, and which did not: `docs/neurons.md`.", ""]
     text += returns_section(found["returns"], out)
     text += response_section(found["response"])
     text += similarity_section(found["similarity"], out)
@@ -460,15 +471,15 @@ def write_report(arguments: argparse.Namespace) -> None:
 
 
 def _place(row: dict[str, Any]) -> tuple[int, int]:
-    """Of a cell in tables and plots."""
+    """Returns the place of a cell in tables and plots."""
     return list(STEPS).index(row["environment"]), ["random", *METHODS].index(row["method"])
 
 
 def returns_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
-    """What every method learns, in a table and a plot per environment."""
+    """Shows the returns of every method, in a table and a plot per environment."""
     if not rows:
         return []
-    text = ["## What they learn", "", *returns_table(rows), ""]
+    text = ["## Returns", "", *returns_table(rows), ""]
     for env_id in dict.fromkeys(row["environment"] for row in rows):
         own = [row | {"line": row["method"]} for row in rows if row["environment"] == env_id]
         draw(own, "eval_return", f"return on {env_id}", list({r["line"]: 0 for r in own}), out / f"{env_id}.png")
@@ -477,15 +488,15 @@ def returns_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
 
 
 def response_section(rows: list[dict[str, Any]]) -> list[str]:
-    """How far neurons, and actions, depend on observations."""
-    return ["## How far neurons respond", "", *RESPONSE, "", *response_table(rows), ""] if rows else []
+    """Shows how much neurons, and actions, depend on observations."""
+    return ["## Response of neurons to observations", "", *RESPONSE, "", *response_table(rows), ""] if rows else []
 
 
 def similarity_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
-    """How far the gradients that neurons climb are from the whole one, over training."""
+    """Shows the distance of the gradients that neurons climb from the whole one, over training."""
     if not rows:
         return []
-    text = ["## How far critics agree while neurons learn by their own", "", *SIMILARITY, ""]
+    text = ["## Agreement of critics while neurons learn by their own", "", *SIMILARITY, ""]
     text += [*similarity_table(rows, ("environment", "method", "layer")), ""]
     for env_id in dict.fromkeys(row["environment"] for row in rows):
         own = [row | {"panel": row["method"]} for row in rows if row["environment"] == env_id]
@@ -495,18 +506,18 @@ def similarity_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
 
 
 def phases_section(rows: list[dict[str, Any]], out: Path) -> list[str]:
-    """The draft's first experiment."""
+    """Shows the draft's first experiment."""
     if not rows:
         return []
     own = [row | {"panel": f"{row['method']}, phase {row['phase']:.0f}"} for row in rows]
     draw_agreement(own, list({row["panel"]: 0 for row in own}), out / "phases.png")
-    text = ["## How far critics agree beside DDPG", "", *phase_returns(rows), ""]
+    text = ["## Agreement of critics beside DDPG", "", *phase_returns(rows), ""]
     text += [*similarity_table(rows, ("environment", "method", "phase", "layer")), ""]
     return [*text, "![phases](phases.png)", ""]
 
 
 def phase_returns(rows: list[dict[str, Any]]) -> list[str]:
-    """What the actors of each phase came to."""
+    """Formats the last evaluations of each phase."""
     lines, once = [], [row for row in rows if row["layer"] == row["control"] == 0]
     for cell in dict.fromkeys((row["environment"], row["method"], row["phase"]) for row in once):
         own = [row for row in once if (row["environment"], row["method"], row["phase"]) == cell]
@@ -517,11 +528,11 @@ def phase_returns(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def speed_section(rows: list[dict[str, Any]]) -> list[str]:
-    """How fast updates are."""
+    """Shows the speed of updates."""
     if not rows:
         return []
     lines = [(row["method"], int(row["parameters"]), f"{row['samples_per_second']:,.0f}") for row in rows]
-    return ["## How fast an update is", "", *table(("method", "parameters", "samples per second"), lines), ""]
+    return ["## Speed of updates", "", *table(("method", "parameters", "samples per second"), lines), ""]
 
 
 def main() -> None:
