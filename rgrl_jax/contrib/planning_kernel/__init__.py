@@ -1,4 +1,4 @@
-"""Gradient planning through recurrent models as one GPU kernel, written in Pallas for Triton.
+"""Gradient planning through GRU models as one GPU kernel, written in Pallas for Triton.
 
 Has never run on a GPU; tested interpreted against XLA only.
 """

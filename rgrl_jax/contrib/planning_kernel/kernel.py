@@ -3,9 +3,8 @@
 XLA runs a plan as thousands of small operations one after the other, which on a GPU are mostly waiting. Here a
 tile of rows does the same in one launch, stage after stage: each is a loop over blocks of a vector that multiplies
 blocks of weights, and leaves its result in memory, for the next stage and for going back in time. Numbers are those
-of `rgrl_jax.plan` up to rounding: same draws, same equation 1, derivatives of linear maps by hand and of the rest by
-`jax.vjp`. Written in Pallas and lowered to Triton, hence the blocks (`rgrl_jax.contrib.planning_kernel.blocks`); the
-stages are in `rgrl_jax.contrib.planning_kernel.tile`.
+of `rgrl_jax.plan` up to rounding: same draws, same equation 1, derivatives of products by hand and of the rest by
+`jax.vjp`. Written in Pallas and lowered to Triton, hence the blocks.
 """
 
 from __future__ import annotations
@@ -19,25 +18,23 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from rgrl_jax.algos.rgrl.models.base import ModelSpec
 from rgrl_jax.algos.rgrl.models.recurrent import Recurrent
 from rgrl_jax.algos.rgrl.models.sequence_model import SequenceModel
-from rgrl_jax.contrib.planning_kernel.blocks import CELLS, LARGEST, cut, cut_members, cut_rows
-from rgrl_jax.contrib.planning_kernel.tile import Settings, descend_tile, working_memory
+from rgrl_jax.contrib.planning_kernel.blocks import block_count, block_size, cut, cut_members, cut_rows
+from rgrl_jax.contrib.planning_kernel.tile import Settings, descend_tile
 from rgrl_jax.planning import ensemble
 from rgrl_jax.types import Array, Key, PyTree, Scalar
 
-WEIGHTS = 1_000_000
-"""Weights of a member above which XLA's products are large enough to do without the kernel; a guess."""
-
-TILES = 132
-"""Tiles that run at once, one per multiprocessor of an H200; more rows than that make tiles larger."""
+ROWS = 16
+"""Plans of a tile: the fewest that Triton multiplies, so that few plans keep many multiprocessors busy."""
 
 
 def descend_rows(
     key: Key,
     params: PyTree,
     module: SequenceModel,
-    memory: PyTree,
+    memory: Array,
     present: Array,
     start: Array,
     *,
@@ -55,8 +52,8 @@ def descend_rows(
     Args:
       key: decides the members drawn, as in `rgrl_jax.plan`; consumed.
       params: members ``[E, ...]`` of ``module``.
-      module: a `SequenceModel` around recurrent cells.
-      memory: what each member remembers before each plan, leaves ``[B, E, L, d]``.
+      module: a `SequenceModel` around GRU cells.
+      memory: hidden states that each member has before each plan, ``[B, E, L, d]``.
       present: encoded states ``[B, S]``.
       start: ``[B, T, A]``, before the squash.
       iterations: ``K`` >= 1.
@@ -76,67 +73,62 @@ def descend_rows(
     if reason:
         raise ValueError(f"the planning kernel {reason}")
     plans, horizon, actions = start.shape
-    rows, spec = tile_rows(plans), module.spec
+    spec = module.spec
     desired = jnp.broadcast_to(desired_reward, (ensemble.size(params), horizon, spec.reward_size))
-    parts = jnp.stack(jax.tree.leaves(memory), axis=3)  # [B, E, L, parts, d]
     shared = (
-        cut_members(params, module),
+        cut_members(params, spec),
         ensemble.draw(key, params, (iterations,)),
         jnp.asarray(learning_rate, jnp.float32).reshape(1),
         cut(desired),
     )
-    own = (cut_rows(present, rows), cut_rows(jnp.moveaxis(parts, 0, 3), rows, axis=3), cut_rows(start, rows))
-    latent, loss = _launch(Settings(module, distance, optimizer, interpret), shared, own)
-    latent = jnp.moveaxis(latent[:, :, 0], 1, 2).reshape(-1, horizon, latent.shape[-1])
+    own = cut_rows(present, ROWS), cut_rows(memory, ROWS), cut_rows(start, ROWS)
+    latent, loss = _launch(Settings(spec, distance, optimizer, interpret), shared, own)
+    latent = jnp.moveaxis(latent, 3, 1)  # [tiles, rows, T, blocks, block]
+    latent = latent.reshape(-1, horizon, latent.shape[-2] * latent.shape[-1])
     return latent[:plans, :, :actions], jnp.moveaxis(loss, 1, 2).reshape(-1, iterations)[:plans]
 
 
 def refusal(module: SequenceModel, iterations: int = 1, optimizer: str = "adam") -> str | None:
     """Returns the first need of the kernel that is not met, in words; None if it can do all."""
-    if not isinstance(module.core, Recurrent):
-        return f"needs a recurrent model, not {type(module.core).__name__}"
-    if module.spec.image_shape is not None:
-        return f"needs states embedded by one map, not images of shape {module.spec.image_shape}"
-    if optimizer not in ("adam", "sgd"):
-        return f"needs optimizer = 'adam' or 'sgd', not {optimizer!r}"
-    if iterations < 1:
-        return f"needs at least 1 iteration, not {iterations}"
-    if jnp.zeros(()).dtype == jnp.float64:
-        return "needs jax_enable_x64 = False"
-    if module.spec.action_size > LARGEST:
-        return f"needs actions of at most {LARGEST} entries, not {module.spec.action_size}"
-    count = _count_weights(module)
-    return f"needs at most {WEIGHTS:,} weights per member, not {count:,}" if count > WEIGHTS else None
+    kind = module.core.cell if isinstance(module.core, Recurrent) else type(module.core).__name__
+    image = module.spec.image_shape
+    needs = {
+        f"a GRU, not {kind}": kind == "gru",
+        f"states embedded by one map, not images of shape {image}": image is None,
+        f"optimizer = 'adam' or 'sgd', not {optimizer!r}": optimizer in ("adam", "sgd"),
+        f"at least 1 iteration, not {iterations}": iterations >= 1,
+        "jax_enable_x64 = False": jnp.zeros(()).dtype == jnp.float32,
+    }
+    return next((f"needs {need}" for need, met in needs.items() if not met), None)
 
 
-def _count_weights(module: SequenceModel) -> int:
-    spec, gates = module.spec, len(CELLS[module.core.cell].from_input)
-    rest = (2 + (spec.reward_from == "state")) * spec.state_size + spec.action_size + spec.reward_size
-    return spec.width * (2 * gates * spec.layers * spec.width + rest)
+def _written(spec: ModelSpec, start: Array, iterations: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Returns the shapes of plans, errors and working memory of all tiles, see `Tile`."""
+    tiles, horizon, _, rows, _ = start.shape
+    sizes = {name: spec.width for name in ("token", "next", *(f"hidden{n}" for n in range(spec.layers)))}
+    sizes |= {"state": spec.state_size, "action": spec.action_size, "reward": spec.reward_size}
 
+    def vector(n: int, *lead: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((tiles, *lead, block_count(n), rows, block_size(n)), jnp.float32)
 
-def tile_rows(plans: int) -> int:
-    """Returns the plans per tile: as few as keep all multiprocessors busy, at least 16 and at most 64."""
-    return next((rows for rows in (16, 32) if pl.cdiv(plans, rows) <= TILES), 64)
+    # A tile's working memory is an output that nobody reads: Triton has no arrays of its own that are indexed by a
+    # traced number, so intermediate results go through global memory, of which the L2 cache holds what it can.
+    values = {name: vector(n, horizon + 1) for name, n in sizes.items()}
+    sums = {name: vector(n, horizon + 1, 4 if name.startswith("hidden") else 1) for name, n in sizes.items()}
+    work = {"value": values, "derivative": values, "sums": sums, "moments": vector(spec.action_size, 2, horizon)}
+    loss = jax.ShapeDtypeStruct((tiles, iterations, rows), jnp.float32)
+    return vector(spec.action_size, horizon), loss, work
 
 
 def _launch(settings: Settings, shared: PyTree, own: tuple[Array, ...]) -> tuple[Array, Array]:
-    """Runs one program per tile; returns plans ``[tiles, T, 1, rows, block]`` and errors ``[tiles, K, rows]``.
+    """Runs one program per tile; returns plans ``[tiles, T, blocks, rows, block]`` and errors ``[tiles, K, rows]``.
 
     Args:
       settings: what is fixed.
       shared: arrays that all tiles read.
       own: arrays that each tile reads a part of, ``[tiles, ...]``.
     """
-    tiles, horizon, _, rows, _ = own[-1].shape
-    iterations = shared[1].shape[0]
-    # A tile's working memory is an output that nobody reads: Triton has no arrays of its own that are indexed by a
-    # traced number, so intermediate results go through global memory, which the L2 cache holds.
-    written = jax.tree.map(
-        lambda shape: jax.ShapeDtypeStruct((tiles, *shape), jnp.float32),
-        (own[-1].shape[1:], (iterations, rows), working_memory(settings, rows, horizon)),
-        is_leaf=lambda x: isinstance(x, tuple) and isinstance(x[0], int),
-    )
+    written = _written(settings.spec, own[-1], shared[1].shape[0])
 
     def whole(x: Any) -> pl.BlockSpec:
         return pl.BlockSpec(x.shape, lambda tile: (0,) * x.ndim)
@@ -146,7 +138,7 @@ def _launch(settings: Settings, shared: PyTree, own: tuple[Array, ...]) -> tuple
 
     latent, loss, _ = pl.pallas_call(
         functools.partial(descend_tile, settings),
-        grid=(tiles,),
+        grid=(len(own[-1]),),
         in_specs=(*jax.tree.map(whole, shared), *jax.tree.map(one, own)),
         out_specs=jax.tree.map(one, written),
         out_shape=written,

@@ -1,12 +1,15 @@
-"""The planning kernel from inside: the model steps and the descent of one tile of plans, stage by stage.
+"""The planning kernel from inside: the descent of one tile of plans, stage by stage.
 
-Letters as in `rgrl_jax.types`; besides, a row is one plan, and ``rows`` is how many of them a tile holds. Vectors
-and weights are in blocks, see `rgrl_jax.contrib.planning_kernel.blocks`.
+JAX cannot differentiate what goes through memory. So a model step is a list of stages, elementwise functions of sums
+of products; one operation computes a stage, and one goes back through it, with the function's derivative by
+`jax.vjp` and the products' by hand. Letters as in `rgrl_jax.types`; ``rows`` are the plans of a tile. Vectors and
+weights are in blocks, see `rgrl_jax.contrib.planning_kernel.blocks`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,59 +17,94 @@ import jax.numpy as jnp
 from jax.experimental.pallas import triton as plgpu
 
 from rgrl_jax.algos.rgrl.models.base import ModelSpec
-from rgrl_jax.algos.rgrl.models.sequence_model import SequenceModel
-from rgrl_jax.contrib.planning_kernel.blocks import CELLS, BlockCell, block_count, block_size
+from rgrl_jax.contrib.planning_kernel.blocks import block_count
 from rgrl_jax.types import Array
+
+Vector = tuple[str, Array | int]
+"""Name and time of a vector in working memory: ``t`` before the step at ``t`` and in it, ``t + 1`` after it."""
+
+Product = tuple[Vector, str, tuple[int, ...]]
+"""A vector, the name of the matrices that it is multiplied by, and for each the sum that the product is added to."""
+
+View = tuple[Any, tuple[Any, ...]]
+"""Blocks in memory: an array and leading indices, since Triton cannot index what was indexed before."""
 
 
 class Settings(NamedTuple):
     """Settings that are fixed when the kernel is compiled.
 
     Attributes:
-      module: the model, a `SequenceModel` around recurrent cells.
+      spec: sizes and settings of the model.
       distance: of differences between predicted and desired rewards, elementwise.
       optimizer: ``"adam"`` or ``"sgd"``.
       interpret: run as plain JAX, to test where there is no GPU.
     """
 
-    module: SequenceModel
+    spec: ModelSpec
     distance: Callable[[Array], Array]
     optimizer: str
     interpret: bool
 
-    @property
-    def cell(self) -> BlockCell:
-        """Returns the model's cell."""
-        return CELLS[self.module.core.cell]
 
-    @property
-    def spec(self) -> ModelSpec:
-        """Returns the model's sizes and settings."""
-        return self.module.spec
+class Stage(NamedTuple):
+    """A part of a model step: ``out = function(*sums of products, *reads)``, entry by entry.
 
-
-def _linear(terms: list[tuple[Any, tuple[Any, ...], Any, tuple[Any, ...]]], j: Array, back: bool = False) -> Array:
-    """Computes block ``j`` of a sum of products, ``[rows, block]``.
-
-    Args:
-      terms: for each product a vector, its place, a matrix, and its place.
-      j: the block.
-      back: multiply by transposed matrices.
+    Attributes:
+      out: the vector written.
+      function: elementwise.
+      bias: name of the biases, one per sum.
+      products: their vectors and matrices.
+      reads: other vectors that the function reads.
     """
 
-    def add(vector: Any, at: tuple[Any, ...], matrix: Any, place: tuple[Any, ...]) -> Callable[[Array, Array], Array]:
-        def add_block(i: Array, total: Array) -> Array:
-            weights = matrix[(*place, j, i)] if back else matrix[(*place, i, j)]
-            dims = (((1,), (1 if back else 0,)), ((), ()))
-            return total + jax.lax.dot_general(vector[(*at, i)], weights, dims, preferred_element_type=jnp.float32)
+    out: Vector
+    function: Callable[..., Array]
+    bias: str
+    products: tuple[Product, ...]
+    reads: tuple[Vector, ...] = ()
 
-        return add_block
 
-    vector, _, matrix, _ = terms[0]
-    total = jnp.zeros((vector.shape[-2], matrix.shape[-2 if back else -1]), jnp.float32)
-    for vector, at, matrix, place in terms:
-        total = jax.lax.fori_loop(0, vector.shape[len(at)], add(vector, at, matrix, place), total)
-    return total
+def _gru(reset: Array, update: Array, new: Array, from_hidden: Array, hidden: Array) -> Array:
+    new = jnp.tanh(new + jax.nn.sigmoid(reset) * from_hidden)
+    return new + jax.nn.sigmoid(update) * (hidden - new)
+
+
+def stages(spec: ModelSpec, t: Array | int) -> list[Stage]:
+    """Returns the parts of the step at ``t`` of a `SequenceModel` around GRU cells, in order."""
+    state: Vector = "state", t
+    feature: Vector = "token", t
+    embedded = (state, "embed_state", (0,)), (("action", t), "embed_action", (0,))
+    out = [Stage(feature, jnp.tanh, "token_bias", embedded)]
+    for n in range(spec.layers):
+        # The reset gate comes between the two products of the new value, so these have sums of their own.
+        hidden: Vector = f"hidden{n}", t
+        products = (feature, f"input_weights{n}", (0, 1, 2)), (hidden, f"hidden_weights{n}", (0, 1, 3))
+        feature = f"hidden{n}", t + 1
+        out.append(Stage(feature, _gru, f"gate_bias{n}", products, (hidden,)))
+
+    def predict(x: Array, *residual: Array) -> Array:
+        x = sum(residual, x)
+        return jnp.tanh(x) if spec.squash_outputs else x
+
+    after: Vector = "state", t + 1
+    reads = (state,) if spec.residual else ()
+    out.append(Stage(after, predict, "state_bias", ((feature, "state_head", (0,)),), reads))
+    if spec.reward_from == "state":
+        feature = "next", t
+        out.append(Stage(feature, jnp.tanh, "next_bias", ((after, "embed_next", (0,)),)))
+    return [*out, Stage(("reward", t), predict, "reward_bias", ((feature, "reward_head", (0,)),))]
+
+
+def _multiply(total: Array, vector: View, matrix: View, j: Array, back: bool = False) -> Array:
+    """Adds block ``j`` of a product to ``total [rows, block]``; ``back`` multiplies by the transposed matrix."""
+    (blocks, at), (weights, place) = vector, matrix
+
+    def add(i: Array, total: Array) -> Array:
+        block = weights[(*place, j, i)] if back else weights[(*place, i, j)]
+        dims = (((1,), (1 if back else 0,)), ((), ()))
+        return total + jax.lax.dot_general(blocks[(*at, i)], block, dims, preferred_element_type=jnp.float32)
+
+    return jax.lax.fori_loop(0, blocks.shape[len(at)], add, total)
 
 
 def _each(count: int, do: Callable[[Array], None]) -> None:
@@ -74,35 +112,26 @@ def _each(count: int, do: Callable[[Array], None]) -> None:
     jax.lax.fori_loop(0, count, lambda i, _: do(i), None)
 
 
-def _squash(settings: Settings, x: Array) -> Array:
-    return jnp.tanh(x) if settings.spec.squash_outputs else x
-
-
-def _squash_back(settings: Settings, y: Array, dy: Array) -> Array:
-    return _tanh_back(y, dy) if settings.spec.squash_outputs else dy
-
-
-def _tanh_back(y: Array, dy: Array) -> Array:
-    """Returns the derivative by the input of a tanh from its output ``y``."""
-    return dy * (1.0 - y * y)
-
-
-class Refs(NamedTuple):
-    """Memory that a tile reads and writes; weights, desired rewards and memory have a leading member axis ``E``.
+class Tile(NamedTuple):
+    """Memory of one tile, and operations on it, between which all threads wait for each other.
 
     Attributes:
-      weights: by name, in blocks.
+      settings: what is fixed.
+      weights: by name, see `rgrl_jax.contrib.planning_kernel.blocks.cut_members`.
       draws: members drawn ``[K]``.
       rate: step size ``[1]``.
       desired: desired rewards ``[E, T, blocks, block]``.
       present: ``[blocks, rows, block]``.
-      memory: ``[E, L, parts, blocks, rows, block]``.
-      start: ``[T, 1, rows, block]``, before the squash.
+      memory: hidden states ``[E, L, blocks, rows, block]``.
+      start: ``[T, blocks, rows, block]``, before the squash.
       latent: the same, written.
       loss: ``[K, rows]``, written.
-      work: see `working_memory`, written.
+      work: by name of a vector its ``value``; the ``derivative`` of the error by it; and ``sums``, which it was
+        computed from, on the way back replaced by the derivatives by these; besides, Adam's ``moments``. Written.
+      member: the one drawn.
     """
 
+    settings: Settings
     weights: dict[str, Any]
     draws: Any
     rate: Any
@@ -113,287 +142,143 @@ class Refs(NamedTuple):
     latent: Any
     loss: Any
     work: dict[str, Any]
-
-
-def working_memory(settings: Settings, rows: int, horizon: int) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of a tile's working memory; values before a step are at ``t``, those after it at ``t + 1``.
-
-    ``feature`` holds a step's token and the outputs of all layers, ``cell`` an LSTM's other memory; names with a
-    d are derivatives of the error, of one step.
-    """
-    spec, layers, cell = settings.spec, settings.spec.layers, settings.cell
-
-    def vector(n: int, *lead: int) -> tuple[int, ...]:
-        return (*lead, block_count(n), rows, block_size(n))
-
-    d, state, reward, after = spec.width, spec.state_size, spec.reward_size, horizon + 1
-    shapes = {
-        "moments": vector(spec.action_size, 2, horizon),
-        "action": vector(spec.action_size, horizon),
-        "feature": vector(d, after, layers + 1),
-        "sums": vector(d, horizon, layers, cell.sums),
-        "state": vector(state, after),
-        "reward": vector(reward, horizon),
-        "dx": vector(d),
-        "dhidden": vector(d, layers),
-        "dsums": vector(d, cell.sums),
-        "dtoken": vector(d),
-        "dstate": vector(state),
-        "dchange": vector(state),
-        "dreward": vector(reward),
-    }
-    if cell.has_cell_state:
-        shapes |= {"cell": vector(d, after, layers), "dcell": vector(d, layers)}
-    if spec.reward_from == "state":
-        shapes |= {"next": vector(d, horizon), "dnext": vector(d)}
-    return shapes
-
-
-class Tile(NamedTuple):
-    """One member's model on one tile; each method is a stage, between which all threads wait for each other."""
-
-    settings: Settings
-    refs: Refs
-    m: Array
+    member: Array | int = 0
 
     def wait(self) -> None:
-        """Waits until all threads have written what the next stage reads."""
-        # A stage multiplies blocks that other warps of the tile have written, and Triton orders only a thread's own
-        # loads and stores. Interpreted, a stage is finished before the next one begins.
+        """Waits until all threads have written their part of an operation."""
+        # The next one multiplies blocks that other warps of the tile have written, and Triton orders only a thread's
+        # own loads and stores. Interpreted, an operation is finished before the next one begins.
         if not self.settings.interpret:
             plgpu.debug_barrier()
 
-    def _bias(self, name: str, *at: Any) -> Array:
-        return self.refs.weights[name][(self.m, *at)][None, :]
+    def blocks(self, name: str, do: Callable[[Array], None]) -> None:
+        """Calls ``do(j)`` for every block of a vector, and waits."""
+        _each(self.work["value"][name].shape[1], do)
+        self.wait()
 
-    def _memory(self, t: Array, layer: Array, j: Array) -> list[Array]:
-        """Returns a cell's memory before the step at ``t``."""
-        work = self.refs.work
-        hidden = work["feature"][t, layer + 1, j]
-        return [hidden, work["cell"][t, layer, j]] if self.settings.cell.has_cell_state else [hidden]
+    def _write(self, vector: Vector, j: Array, value: Array) -> None:
+        name, t = vector
+        self.work["value"][name][t, j] = value
+        self.work["derivative"][name][t, j] = jnp.zeros_like(value)  # which the way back adds to
+
+    def _plan(self, t: Array, j: Array, latent: Array) -> None:
+        self.latent[t, j] = latent
+        self._write(("action", t), j, jnp.tanh(latent))
+
+    def begin_plan(self, t: Array) -> None:
+        """Copies the start of the actions at ``t``, and forgets Adam's moments."""
+
+        def block(j: Array) -> None:
+            self._plan(t, j, self.start[t, j])
+            for moment in range(2):
+                self.work["moments"][moment, t, j] = jnp.zeros_like(self.start[t, j])
+
+        self.blocks("action", block)
 
     def begin(self) -> None:
-        """Copies present and memory before the first step; sets the derivatives after the last to 0."""
-        refs, work = self.refs, self.refs.work
-        names = ("feature", "cell") if self.settings.cell.has_cell_state else ("feature",)
+        """Copies present and memory before the first step."""
 
-        def layer(n: Array) -> None:
-            def block(j: Array) -> None:
-                for part, name in enumerate(names):
-                    own = refs.memory[self.m, n, part, j]
-                    work[name][0, n + 1 - part, j] = own
-                    work["d" + ("hidden", "cell")[part]][n, j] = jnp.zeros_like(own)
+        def hidden(n: int, j: Array) -> None:
+            self._write((f"hidden{n}", 0), j, self.memory[self.member, n, j])
 
-            _each(work["dx"].shape[0], block)
+        self.blocks("state", lambda j: self._write(("state", 0), j, self.present[j]))
+        for n in range(self.settings.spec.layers):
+            self.blocks(f"hidden{n}", partial(hidden, n))
 
-        def state(j: Array) -> None:
-            work["state"][0, j] = refs.present[j]
-            work["dstate"][j] = jnp.zeros_like(refs.present[j])
-
-        _each(self.settings.spec.layers, layer)
-        _each(refs.present.shape[0], state)
-        self.wait()
-
-    def embed(self, t: Array) -> None:
-        """Computes the token of a step from its state and action."""
-        work, w, at = self.refs.work, self.refs.weights, (self.m,)
-        work["action"][t, 0] = jnp.tanh(self.refs.latent[t, 0])
-        self.wait()
-        sources = [
-            (work["state"], (t,), w["embed_state"], at),
-            (work["action"], (t,), w["embed_action"], at),
-        ]
+    def forward(self, stage: Stage) -> None:
+        """Computes a stage."""
+        (name, t), values, bias = stage.out, self.work["value"], self.weights[stage.bias]
+        kept = self.work["sums"][name]
 
         def block(j: Array) -> None:
-            work["feature"][t + 1, 0, j] = jnp.tanh(_linear(sources, j) + self._bias("token_bias", j))
+            sums = [jnp.broadcast_to(bias[self.member, i, j], kept.shape[-2:]) for i in range(bias.shape[1])]
+            for (source, s), matrix, places in stage.products:
+                for gate, i in enumerate(places):
+                    weights = self.weights[matrix], (self.member, gate)
+                    sums[i] = _multiply(sums[i], (values[source], (s,)), weights, j)
+            for i, x in enumerate(sums):  # kept, since going back begins before the function
+                kept[t, i, j] = x
+            self._write(stage.out, j, stage.function(*sums, *(values[read][s, j] for read, s in stage.reads)))
 
-        _each(work["dx"].shape[0], block)
-        self.wait()
+        self.blocks(name, block)
 
-    def layer(self, t: Array, n: Array) -> None:
-        """Computes one cell's step."""
-        work, w, cell = self.refs.work, self.refs.weights, self.settings.cell
-        sides = (
-            ((work["feature"], (t + 1, n)), w["input_weights"], cell.from_input),
-            ((work["feature"], (t, n + 1)), w["hidden_weights"], cell.from_hidden),
-        )
+    def backward(self, stage: Stage) -> None:
+        """Adds to the derivatives by all vectors that a stage depends on."""
+        (name, t), values, derivatives = stage.out, self.work["value"], self.work["derivative"]
+        sums, count = self.work["sums"][name], self.weights[stage.bias].shape[1]
 
-        def block(j: Array) -> None:
-            sums = []
-            for place in range(cell.sums):
-                terms, bias = [], jnp.zeros((), jnp.float32)
-                for side, (source, weights, places) in enumerate(sides):
-                    if place in places:
-                        gate = places.index(place)
-                        terms.append((*source, weights, (self.m, n, gate)))
-                        bias = bias + self._bias("gate_bias", n, side, gate, j)
-                sums.append(_linear(terms, j) + bias)  # kept, since going back begins before the nonlinearity
-                work["sums"][t, n, place, j] = sums[-1]
-            after = cell.step(sums, self._memory(t, n, j))
-            work["feature"][t + 1, n + 1, j] = after[0]
-            if cell.has_cell_state:
-                work["cell"][t + 1, n, j] = after[1]
+        def function(j: Array) -> None:
+            given = [sums[t, i, j] for i in range(count)] + [values[read][s, j] for read, s in stage.reads]
+            found = jax.vjp(stage.function, *given)[1](derivatives[name][t, j])
+            for i in range(count):
+                sums[t, i, j] = found[i]
+            for (read, s), x in zip(stage.reads, found[count:], strict=True):
+                derivatives[read][s, j] = derivatives[read][s, j] + x
 
-        _each(work["dx"].shape[0], block)
-        self.wait()
+        def product(term: Product, j: Array) -> None:
+            (source, s), matrix, places = term
+            total = derivatives[source][s, j]
+            for gate, i in enumerate(places):
+                total = _multiply(total, (sums, (t, i)), (self.weights[matrix], (self.member, gate)), j, back=True)
+            derivatives[source][s, j] = total
 
-    def predict(self, t: Array, error: Array) -> Array:
-        """Computes state and reward after a step; returns the errors ``[rows]`` so far with its own added."""
-        work, w, spec, at = self.refs.work, self.refs.weights, self.settings.spec, (self.m,)
-        feature: tuple[Any, tuple[Any, ...]] = work["feature"], (t + 1, spec.layers)
+        self.blocks(name, function)  # first, since a block of a product reads all blocks of the sums
+        for term in stage.products:
+            self.blocks(term[0][0], partial(product, term))
 
-        def state(j: Array) -> None:
-            change = _linear([(*feature, w["state_head"], at)], j) + self._bias("state_bias", j)
-            after = change + work["state"][t, j] if spec.residual else change
-            work["state"][t + 1, j] = _squash(self.settings, after)
+    def compare(self, t: Array, error: Array) -> Array:
+        """Returns the errors ``[rows]`` so far and those of the rewards at ``t``; writes the derivatives by these."""
+        rewards, size = self.work["value"]["reward"], self.settings.spec.reward_size
 
-        _each(work["dstate"].shape[0], state)
-        self.wait()
-        if spec.reward_from == "state":
-            after = work["state"], (t + 1,)
+        def block(j: Array, error: Array) -> Array:
+            desired = self.desired[self.member, t, j][None, :]  # padding is 0 in both, and counts 0
+            errors, back = jax.vjp(lambda reward: self.settings.distance(reward - desired) / size, rewards[t, j])
+            (self.work["derivative"]["reward"][t, j],) = back(jnp.ones_like(errors))
+            return error + errors.sum(axis=1)
 
-            def embed_next(j: Array) -> None:
-                linear = _linear([(*after, w["embed_next"], at)], j) + self._bias("next_bias", j)
-                work["next"][t, j] = jnp.tanh(linear)
-
-            _each(work["dx"].shape[0], embed_next)
-            self.wait()
-            feature = work["next"], (t,)
-
-        def reward(j: Array, error: Array) -> Array:
-            linear = _linear([(*feature, w["reward_head"], at)], j) + self._bias("reward_bias", j)
-            predicted = _squash(self.settings, linear)
-            work["reward"][t, j] = predicted
-            return error + self._errors(t, j, predicted).sum(axis=1)
-
-        error = jax.lax.fori_loop(0, work["dreward"].shape[0], reward, error)
+        error = jax.lax.fori_loop(0, block_count(size), block, error)
         self.wait()
         return error
 
-    def _errors(self, t: Array, j: Array, reward: Array) -> Array:
-        """Returns the errors of a block of predicted rewards, entry by entry; padding is 0 in both and counts 0."""
-        gap = reward - self.refs.desired[self.m, t, j][None, :]
-        return self.settings.distance(gap) / self.settings.spec.reward_size
-
-    def predict_back(self, t: Array) -> None:
-        """Goes back through `predict`, to the last layer's output."""
-        work, w, spec, at = self.refs.work, self.refs.weights, self.settings.spec, (self.m,)
-        by_reward = (work["dreward"], (), w["reward_head"], at)
-        by_change = (work["dchange"], (), w["state_head"], at)
-        indirect = spec.reward_from == "state"
-
-        def reward(j: Array) -> None:
-            predicted = work["reward"][t, j]
-            (derivative,) = jax.vjp(lambda r: self._errors(t, j, r), predicted)[1](jnp.ones_like(predicted))
-            work["dreward"][j] = _squash_back(self.settings, predicted, derivative)
-
-        def embed_next(j: Array) -> None:
-            work["dnext"][j] = _tanh_back(work["next"][t, j], _linear([by_reward], j, back=True))
-
-        def state(j: Array) -> None:
-            change = work["dstate"][j]
-            if indirect:
-                change = change + _linear([(work["dnext"], (), w["embed_next"], at)], j, back=True)
-            work["dchange"][j] = _squash_back(self.settings, work["state"][t + 1, j], change)
-
-        def feature(j: Array) -> None:
-            work["dx"][j] = _linear([by_change] if indirect else [by_change, by_reward], j, back=True)
-
-        stages = [("dreward", reward), ("dnext", embed_next), ("dstate", state), ("dx", feature)]
-        for name, stage in stages:
-            if name != "dnext" or indirect:
-                _each(work[name].shape[0], stage)
-                self.wait()
-
-    def layer_back(self, t: Array, n: Array) -> None:
-        """Goes back through one cell's step, to its input and to its memory."""
-        work, w, cell = self.refs.work, self.refs.weights, self.settings.cell
-
-        def cell_back(j: Array) -> None:
-            sums = [work["sums"][t, n, place, j] for place in range(cell.sums)]
-            after = [work["dhidden"][n, j] + work["dx"][j]]
-            if cell.has_cell_state:
-                after.append(work["dcell"][n, j])
-            of_sums, of_memory = jax.vjp(cell.step, sums, self._memory(t, n, j))[1](after)
-            for place, derivative in enumerate(of_sums):
-                work["dsums"][place, j] = derivative
-            work["dhidden"][n, j] = of_memory[0]
-            if cell.has_cell_state:
-                work["dcell"][n, j] = of_memory[1]
-
-        # A second stage, since its blocks read the derivatives of all sums; the derivative by the hidden state has
-        # two parts, the cell's own, which the first stage left there, and the one through the product.
-        def linear_back(j: Array) -> None:
-            inward, hidden = (
-                _linear([(work["dsums"], (p,), w[name], (self.m, n, g)) for g, p in enumerate(places)], j, back=True)
-                for name, places in (("input_weights", cell.from_input), ("hidden_weights", cell.from_hidden))
-            )
-            work["dx"][j] = inward
-            work["dhidden"][n, j] = work["dhidden"][n, j] + hidden
-
-        for stage in (cell_back, linear_back):
-            _each(work["dx"].shape[0], stage)
-            self.wait()
-
-    def embed_back(self, t: Array) -> Array:
-        """Goes back through `embed`, to the state before the step; returns the derivative by the latent actions."""
-        work, w, spec, at = self.refs.work, self.refs.weights, self.settings.spec, (self.m,)
-        token = work["dtoken"], ()
+    def improve(self, t: Array, k: Array) -> None:
+        """Takes step ``k`` of the descent on the actions at ``t``."""
+        actions, moments = self.work["value"]["action"], self.work["moments"]
 
         def block(j: Array) -> None:
-            work["dtoken"][j] = _tanh_back(work["feature"][t + 1, 0, j], work["dx"][j])
+            step = self.work["derivative"]["action"][t, j] * (1.0 - jnp.square(actions[t, j]))
+            if self.settings.optimizer == "adam":  # with the settings of `optax.adam`
+                first = 0.9 * moments[0, t, j] + 0.1 * step
+                second = 0.999 * moments[1, t, j] + 0.001 * step * step
+                moments[0, t, j], moments[1, t, j] = first, second
+                first, second = first / (1.0 - 0.9 ** (k + 1.0)), second / (1.0 - 0.999 ** (k + 1.0))
+                step = first / (jnp.sqrt(second) + 1e-8)
+            self._plan(t, j, self.latent[t, j] - self.rate[0] * step)
 
-        def state(j: Array) -> None:
-            before = _linear([(*token, w["embed_state"], at)], j, back=True)
-            work["dstate"][j] = before + work["dchange"][j] if spec.residual else before
-
-        for name, stage in (("dx", block), ("dstate", state)):
-            _each(work[name].shape[0], stage)
-            self.wait()
-        daction = _linear([(*token, w["embed_action"], at)], jnp.int32(0), back=True)
-        return _tanh_back(work["action"][t, 0], daction)
-
-
-def _update(settings: Settings, refs: Refs, t: Array, gradient: Array, decay: tuple[Array, Array]) -> None:
-    """Takes a step on the actions at ``t``; ``decay`` is Adam's two rates, to the power of the steps taken."""
-    step, moments = gradient, refs.work["moments"]
-    if settings.optimizer == "adam":
-        first = 0.9 * moments[0, t, 0] + 0.1 * gradient
-        second = 0.999 * moments[1, t, 0] + 0.001 * gradient * gradient
-        moments[0, t, 0], moments[1, t, 0] = first, second
-        step = first / (1.0 - decay[0]) / (jnp.sqrt(second / (1.0 - decay[1])) + 1e-8)
-    refs.latent[t, 0] = refs.latent[t, 0] - refs.rate[0] * step
+        self.blocks("action", block)
 
 
-def descend_tile(settings: Settings, *given: Any) -> None:
-    """Runs all iterations of a tile; ``given`` are its `Refs`."""
-    refs = Refs(*given)
-    horizon, layers = refs.start.shape[0], settings.spec.layers
+def descend_tile(settings: Settings, *refs: Any) -> None:
+    """Runs all iterations of a tile; ``refs`` are the attributes of its `Tile` from the weights to ``work``."""
+    tile = Tile(settings, *refs)
+    horizon, rows = tile.start.shape[0], tile.loss.shape[1]
 
-    def begin(t: Array) -> None:
-        refs.latent[t, 0] = refs.start[t, 0]
-        for moment in range(2):
-            refs.work["moments"][moment, t, 0] = jnp.zeros_like(refs.start[t, 0])
-
-    def iterate(k: Array, decay: tuple[Array, Array]) -> tuple[Array, Array]:
-        tile, decay = Tile(settings, refs, refs.draws[k]), (decay[0] * 0.9, decay[1] * 0.999)
+    def iterate(k: Array) -> None:
+        drawn = tile._replace(member=tile.draws[k])
 
         def forward(t: Array, error: Array) -> Array:
-            tile.embed(t)
-            _each(layers, lambda n: tile.layer(t, n))
-            return tile.predict(t, error)
+            for stage in stages(settings.spec, t):
+                drawn.forward(stage)
+            return drawn.compare(t, error)
 
         def backward(step: Array) -> None:
             t = horizon - 1 - step
-            tile.predict_back(t)
-            _each(layers, lambda n: tile.layer_back(t, layers - 1 - n))
-            _update(settings, refs, t, tile.embed_back(t), decay)
+            for stage in reversed(stages(settings.spec, t)):
+                drawn.backward(stage)
+            drawn.improve(t, k)
 
-        tile.begin()
-        refs.loss[k] = jax.lax.fori_loop(0, horizon, forward, jnp.zeros(refs.loss.shape[1], jnp.float32))
+        drawn.begin()
+        tile.loss[k] = jax.lax.fori_loop(0, horizon, forward, jnp.zeros(rows, jnp.float32))
         _each(horizon, backward)
-        tile.wait()
-        return decay
 
-    _each(horizon, begin)
-    jax.lax.fori_loop(0, refs.draws.shape[0], iterate, (jnp.float32(1.0), jnp.float32(1.0)))
+    _each(horizon, tile.begin_plan)
+    _each(tile.draws.shape[0], iterate)
