@@ -24,15 +24,7 @@ def descend(
     iterations: int,
     optimizer: optax.GradientTransformation,
 ) -> tuple[Array, Array]:
-    """Descends the error of an input, by a member drawn anew in each iteration.
-
-    Args:
-      key: decides the members drawn; consumed.
-      params: stacked members ``[E, ...]``.
-      error: ``(member, input) -> scalar``.
-      start: input to start from, any shape.
-      iterations: ``K`` >= 0.
-      optimizer: turns gradients into steps.
+    """Descends ``error(member, input)`` from an input of any shape, by one of the members ``[E, ...]`` at a time.
 
     Returns:
       The last input, and the errors ``[K]`` before each step.
@@ -51,11 +43,6 @@ def descend(
     return value, loss
 
 
-def squared_error(predicted: Array, target: Array) -> Array:
-    """Returns the mean squared difference, a scalar."""
-    return jnp.square(predicted - target).mean()
-
-
 def deduce(
     key: Key,
     params: PyTree,
@@ -66,19 +53,16 @@ def deduce(
     iterations: int,
     optimizer: optax.GradientTransformation,
     free: Array | bool = True,
-    loss_fn: Callable[[Array, Any], Array] = squared_error,
+    loss_fn: Callable[[Array, Any], Array] = lambda y, target: jnp.square(y - target).mean(),
     squash: Callable[[Array], Array] = lambda latent: latent,
 ) -> DeductionOutput:
     """Deduces the input that makes an ensemble answer ``target``: the method without an environment.
 
     ``u <- u - beta * d/du  loss_fn(f(W_i, x), target)`` with ``x = squash(u)`` where free and ``start`` elsewhere,
-    and a member ``W_i`` drawn anew each iteration (equation 1). `rgrl_jax.plan` is the same loop on a model of
-    rewards.
+    and a member ``W_i`` drawn anew each iteration (equation 1). `rgrl_jax.plan` does the same to a model of rewards.
 
     >>> weights = jnp.array([[1.0, 0.0], [1.0, 1.0]])  # two members, linear in the input
-    >>> out = deduce(
-    ...     jax.random.key(0), weights, jnp.dot, 2.0, jnp.zeros(2), iterations=200, optimizer=optax.sgd(0.2)
-    ... )
+    >>> out = deduce(jax.random.key(0), weights, jnp.dot, 2.0, jnp.zeros(2), iterations=200, optimizer=optax.sgd(0.2))
     >>> print(out.input.round(3) + 0.0, (weights @ out.input).round(3))
     [2. 0.] [2. 2.]
 
@@ -86,16 +70,13 @@ def deduce(
       key: decides the members drawn; consumed.
       params: stacked members, leaves ``[E, ...]``.
       f: any differentiable ``f(member, x) -> y``.
-      target: desired answer, as ``loss_fn`` takes it.
+      target: desired ``y``, as ``loss_fn`` takes it.
       start: the input ``x`` to start from, any shape; its free entries count before the squash.
       iterations: ``K`` >= 0.
-      optimizer: turns gradients into steps, for instance ``optax.sgd(beta)``.
-      free: which entries may move, broadcastable to ``start``.
-      loss_fn: ``(y, target) -> scalar``.
+      optimizer: makes steps of gradients, for instance ``optax.sgd(beta)``.
+      free: entries that may move, broadcastable to ``start``.
+      loss_fn: ``(y, target) -> scalar``; by default the mean squared difference.
       squash: keeps the free entries in their range; keeps the shape.
-
-    Returns:
-      A `DeductionOutput`.
 
     Raises:
       AssertionError: the members' leaves, ``free`` or the squash have another shape.

@@ -23,9 +23,7 @@ def size(params: PyTree) -> int:
       AssertionError: the leaves differ in their leading axis.
     """
     leaves = jax.tree.leaves(params)
-    chex.assert_equal_shape_prefix(
-        leaves, 1, custom_message="every leaf of params needs the same member axis [E, ...]"
-    )
+    chex.assert_equal_shape_prefix(leaves, 1, custom_message="leaves of params need the same member axis [E, ...]")
     return leaves[0].shape[0]
 
 

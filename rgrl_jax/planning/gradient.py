@@ -29,16 +29,13 @@ def plan_error(
     distance: Callable[[Array], Array] = jnp.square,
     reduce: Callable[[Array], Array] = jnp.sum,
 ) -> Array:
-    """Returns the distance of predicted from desired rewards, a scalar.
+    """Returns the distance of rewards predicted ``[T, R]`` from those desired, r*, broadcastable to ``[T, R]``.
 
     Args:
-      predicted: ``[T, R]``.
-      desired: r*, broadcastable to ``[T, R]``.
-      distance: of differences, elementwise: squared as in the paper, which shuns bad steps more than it seeks good
-        ones; or absolute, by which below r* the best plan is the one with the greatest sum of rewards.
-      reduce: errors ``[T]`` of the steps, each a mean over entries, to a scalar: their sum, so that the pull of a
-        step on its own action does not shrink with the horizon; or their mean, as in the reference, where a plan
-        then hardly moves.
+      distance: elementwise: squared as in the paper, which shuns bad steps more than it seeks good ones; or absolute,
+        by which below r* the best plan is the one with the greatest sum of rewards.
+      reduce: sums the errors of the steps ``[T]``, so that the pull of a step on its own action does not shrink with
+        the horizon; or takes their mean, as in the reference, where a plan then hardly moves.
     """
     return reduce(distance(predicted - desired).mean(axis=-1))
 
@@ -51,16 +48,7 @@ mean_error: PlanLoss = partial(plan_error, reduce=jnp.mean)
 
 
 class PlanProblem(NamedTuple):
-    """Ensemble, desired rewards and loss of a plan; planners make one by `make_problem`.
-
-    Attributes:
-      members: weights and desired rewards of every member, leaves ``[E, ...]``.
-      apply: the model.
-      context: its argument beside the actions.
-      loss_fn: distance of predicted from desired rewards.
-      squash: turns a plan before the squash into actions in -1..1.
-      execute: turns it into the actions by which the finished plan is scored.
-    """
+    """Arguments of a planner, see `plan`; ``members`` are weights and desired rewards, leaves ``[E, ...]``."""
 
     members: tuple[PyTree, Array]
     apply: PlanModel
@@ -96,36 +84,32 @@ def plan(
     With ``u`` the plan before the squash and ``W_i`` a member drawn anew each iteration,
     ``u <- u - beta * d/du  E(f_r(W_i, s, squash(u)), r*)``  (equation 1).
 
-    Unbatched; ``vmap`` it. The key decides only which members are drawn: map ``context`` and ``init_plan``
-    and leave the key unmapped to share the draws among the rows of a batch, which keeps every product
-    ``(rows, d) @ (d, n)``; map the key as well for independent draws (slower).
+    Unbatched; ``vmap`` it. Map ``context`` and ``init_plan``, but not the key, to share the draws among the rows of a
+    batch, which keeps every product ``(rows, d) @ (d, n)``; map the key too for independent draws (slower).
 
     >>> def apply(member, position, actions):  # the reward of a step is how near it ends to 1
     ...     return ModelOutput(1.0 - jnp.abs(1.0 - position - member * jnp.cumsum(actions, axis=0)), None)
-    >>> out = plan(
-    ...     jax.random.key(0), jnp.array([0.5, 0.52]), apply, 0.0, jnp.zeros((3, 1)),
-    ...     iterations=300, optimizer=optax.adam(0.05),
-    ... )
+    >>> settings = {"iterations": 300, "optimizer": optax.adam(0.05)}
+    >>> out = plan(jax.random.key(0), jnp.array([0.5, 0.52]), apply, 0.0, jnp.zeros((3, 1)), **settings)
     >>> print(out.plan.shape, out.loss.shape, bool(out.score.mean() < out.loss[0] / 4))
     (3, 1) (300,) True
 
     Args:
-      key: decides the members; consumed.
+      key: decides the members drawn, and nothing else; consumed.
       params: stacked members, leaves ``[E, ...]``; may hold per-member context such as a memory.
       apply: ``apply(member, context, actions [T, A]) -> ModelOutput``.
-      context: whatever ``apply`` takes, for instance the present state ``[S]``.
-      init_plan: where to start, ``[T, A]`` before the squash.
+      context: for instance the present state ``[S]``.
+      init_plan: where ``u`` starts, ``[T, A]``.
       iterations: ``K`` >= 0.
-      optimizer: turns gradients into steps, for instance ``optax.sgd(beta)``.
-      desired_reward: r*, in encoded units, broadcastable to ``[T, R]``; with three axes, ``[E, T, R]``, each
-        member has its own.
+      optimizer: makes steps of gradients, for instance ``optax.sgd(beta)``.
+      desired_reward: r*, in encoded units, broadcastable to ``[T, R]``; or ``[E, T, R]``, each member its own.
       loss_fn: ``(predicted [T, R], desired) -> scalar``, for instance `plan_error` or `absolute_error`.
       squash: turns ``u`` into actions in -1..1.
-      execute: turns ``u`` into the actions that will be executed, by which the finished plan is scored; None for
-        those of ``squash``. Discrete actions that are between two choices may promise what neither keeps.
+      execute: turns ``u`` into the actions by which the finished plan is scored; None for those of ``squash``.
+        Discrete actions that are between two choices may promise what neither keeps.
 
     Returns:
-      A `PlanOutput`; diagnostics that nobody reads are not computed under ``jit``.
+      A `PlanOutput`; under ``jit`` diagnostics that nobody reads are not computed.
 
     Raises:
       AssertionError: an array has another shape than said here.
@@ -145,7 +129,7 @@ def make_problem(
     squash: Callable[[Array], Array],
     execute: Callable[[Array], Array] | None,
 ) -> PlanProblem:
-    """Makes a `PlanProblem` of the arguments that all planners have, see `plan`; checks their shapes."""
+    """Makes a `PlanProblem` of the arguments that all planners share, see `plan`; checks their shapes."""
     chex.assert_rank(init_plan, 2, custom_message="init_plan must be [T, A]; map over more axes by vmap")
     desired = jnp.asarray(desired_reward)
     if desired.ndim < 3:
@@ -156,14 +140,7 @@ def make_problem(
 
 
 def make_output(problem: PlanProblem, start: Array, latent: Array, loss: Array) -> PlanOutput:
-    """Scores a finished plan by every member.
-
-    Args:
-      problem: the problem that it was made for.
-      start: where it started, ``[T, A]`` before the squash.
-      latent: where it ended, ``[T, A]`` before the squash.
-      loss: errors on the way ``[K]``.
-    """
+    """Scores a plan that went from ``start`` to ``latent``, both ``[T, A]``, with errors ``loss [K]`` on the way."""
     params, desired = problem.members
     actions = problem.squash(latent)
     outputs = jax.vmap(problem.apply, in_axes=(0, None, None))(params, problem.context, problem.execute(latent))

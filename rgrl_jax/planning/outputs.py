@@ -21,9 +21,9 @@ class DeductionOutput(struct.PyTreeNode):
     """A deduced input, with diagnostics.
 
     Attributes:
-      input: the input, of the shape it started with.
+      input: of the shape it started with.
       loss: error ``[K]`` of the member drawn in each iteration, before its step.
-      predicted: the ensemble's mean answer to it.
+      predicted: the ensemble's mean answer.
       score: error of every member ``[E]``.
       movement: largest change of any entry against the start.
     """

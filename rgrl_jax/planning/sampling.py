@@ -17,41 +17,30 @@ from rgrl_jax.planning.gradient import PlanLoss, PlanModel, make_output, make_pr
 from rgrl_jax.planning.outputs import PlanOutput
 from rgrl_jax.types import Array, Key, PyTree, Scalar
 
-Move = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
-"""``move(mean, std, latents [P, T, A], errors [P]) -> (mean, std)``, all of shape ``[T, A]``."""
-
 
 class Sampler(NamedTuple):
     """A law of search for `sample_plan`, as made by `shooting`, `cem` and `mppi`.
 
     Attributes:
-      move: moves mean and standard deviation after a round of draws.
+      move: ``(mean, std, latents [P, T, A], errors [P]) -> (mean, std)`` after a round of draws, both ``[T, A]``.
       samples: plans per round ``P``, the present mean one of them.
-      init_std: standard deviation of the first draws around ``init_plan``, before the squash.
+      init_std: standard deviation of the first draws, before the squash.
     """
 
-    move: Move
+    move: Callable[[Array, Array, Array, Array], tuple[Array, Array]]
     samples: int
     init_std: Scalar = 1.0
 
 
 def shooting(samples: int, init_std: Scalar = 1.0) -> Sampler:
     """Makes random shooting, which keeps the best plan so far; ``samples`` >= 1."""
-
-    def move(mean: Array, std: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
-        del mean
-        return latents[errors.argmin()], std
-
-    return Sampler(move, samples, init_std)
+    return Sampler(lambda _, std, latents, errors: (latents[errors.argmin()], std), samples, init_std)
 
 
 def cem(samples: int, num_elites: int | None = None, init_std: Scalar = 1.0) -> Sampler:
     """Makes the cross-entropy method: mean and standard deviation of the best plans (Rubinstein 1999).
 
-    Args:
-      samples: plans per round ``P``.
-      num_elites: number of best plans, at most ``samples``; None for a fifth of them, at least one.
-      init_std: standard deviation of the first draws.
+    The best are ``num_elites`` of the ``samples``; with None a fifth, at least one.
 
     Raises:
       ValueError: there are not so many samples.
@@ -60,8 +49,7 @@ def cem(samples: int, num_elites: int | None = None, init_std: Scalar = 1.0) -> 
     if not 1 <= elites <= samples:
         raise ValueError(f"num_elites = {elites} must be between 1 and samples = {samples}")
 
-    def move(mean: Array, std: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
-        del mean, std
+    def move(_: Array, __: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
         best = latents[jax.lax.top_k(-errors, elites)[1]]
         return best.mean(axis=0), best.std(axis=0)
 
@@ -74,8 +62,7 @@ def mppi(samples: int, temperature: Scalar, init_std: Scalar = 1.0) -> Sampler:
     The standard deviation stays (Williams et al. 2017).
     """
 
-    def move(mean: Array, std: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
-        del mean
+    def move(_: Array, std: Array, latents: Array, errors: Array) -> tuple[Array, Array]:
         return jnp.tensordot(jax.nn.softmax(-errors / temperature), latents, axes=1), std
 
     return Sampler(move, samples, init_std)
@@ -95,21 +82,17 @@ def sample_plan(
     squash: Callable[[Array], Array] = jnp.tanh,
     execute: Callable[[Array], Array] | None = None,
 ) -> PlanOutput:
-    """Draws plans, scores them and moves their mean, ``K`` times.
+    """Draws plans, scores them and moves their mean, ``K`` times; the result is the last mean.
 
-    Arguments and result are those of `rgrl_jax.plan`, with these differences.
+    Other arguments are those of `rgrl_jax.plan`; ``execute`` scores the last mean alone.
 
     Args:
       key: decides the members and the plans drawn; shared by the rows of a batch if it is not mapped.
       apply: need not be differentiable.
       init_plan: the first mean, ``[T, A]`` before the squash.
       sampler: as made by `shooting`, `cem` or `mppi`.
-      iterations: rounds of draws ``K``. The budget is ``iterations * samples`` model rollouts forward, where gradient
-        planning takes ``iterations`` forward and backward.
-      execute: scores the last mean alone; plans on the way are scored by ``squash``.
-
-    Returns:
-      A `PlanOutput` of the last mean.
+      iterations: rounds of draws ``K``, of ``samples`` model rollouts forward each, where gradient planning takes one
+        forward and backward.
     """
     problem = make_problem(params, apply, context, init_plan, desired_reward, loss_fn, squash, execute)
 
@@ -124,6 +107,6 @@ def sample_plan(
     member_key, noise_key = jax.random.split(key)
     draws = ensemble.draw(member_key, params, (iterations,))
     noise = jax.random.normal(noise_key, (iterations, sampler.samples - 1, *init_plan.shape))
-    start = (init_plan, jnp.full_like(init_plan, sampler.init_std))
-    (latent, _), loss = jax.lax.scan(step, start, (draws, noise))
+    std = jnp.full_like(init_plan, sampler.init_std)
+    (latent, _), loss = jax.lax.scan(step, (init_plan, std), (draws, noise))
     return make_output(problem, init_plan, latent, loss)

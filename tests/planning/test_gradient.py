@@ -380,4 +380,4 @@ def test_a_plan_shows_itself() -> None:
 
 def test_examples_run() -> None:
     """Those of the docstrings."""
-    assert doctest.testmod(gradient) == doctest.TestResults(0, 3)
+    assert doctest.testmod(gradient) == doctest.TestResults(0, 4)
