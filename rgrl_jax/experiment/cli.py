@@ -203,9 +203,8 @@ def parse(argv: Sequence[str]) -> tuple[Command, dict[str, Any]]:
     kind = COMMANDS[argv[0]]
     command = kind(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(kind)})
     fields.check_fields(command)
-    if config is None:
-        return command, {}
-    return command, {"settings": {name: fields.get_at(parsed.config, name) for name in _settable(type(config))}}
+    names = [] if config is None else _settable(type(config))
+    return command, {name: fields.get_at(parsed.config, name) for name in names}
 
 
 def _starting_config(argv: Sequence[str]) -> Config:
@@ -318,7 +317,8 @@ def _answer(argv: list[str]) -> int:
     if isinstance(command, Distributed) and command.coordinator_address:
         multiprocess.initialize(command.coordinator_address, command.num_processes, command.process_id)
     shared = {field.name for kind in (Command, Distributed) for field in dataclasses.fields(kind)}
-    own = {name: value for name, value in vars(command).items() if name not in shared} | settings
+    own = {name: value for name, value in vars(command).items() if name not in shared}
+    own |= {"settings": settings} if isinstance(command, Train) else {}
     answer = type(command).call(_console(command.json, quiet=not multiprocess.is_first()), **own)
     if command.json and multiprocess.is_first():
         print(json.dumps(answer))
