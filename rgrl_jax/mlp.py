@@ -21,7 +21,7 @@ Activation = Callable[[Array], Array]
 
 
 def init(key: Key, sizes: Sequence[int], final: Scalar = 0.0) -> Weights:
-    """Draws weights and biases uniformly within ``1 / sqrt(n_in)`` (Lillicrap et al., 2016).
+    """Draws layers ``[n_in + 1, n_out]`` uniformly within ``1 / sqrt(n_in)``, biases too (Lillicrap et al., 2016).
 
     Args:
       key: consumed.

@@ -22,13 +22,13 @@ class RingBuffer(struct.PyTreeNode):
 
 
 def init(example: PyTree, capacity: int) -> RingBuffer:
-    """Makes an empty buffer for ``C`` items of the shapes and dtypes of ``example``, arrays or shapes of them."""
+    """Makes an empty buffer, leaves ``[C, ...]``, for items like ``example``, a pytree of arrays or of shapes."""
     blank = jax.tree.map(lambda x: jnp.zeros((capacity, *x.shape), x.dtype), example)
     return RingBuffer(blank, jnp.int32(0))
 
 
 def capacity(buffer: RingBuffer) -> int:
-    """Returns ``C``."""
+    """Returns the number of rows, ``C``."""
     return int(jax.tree.leaves(buffer.items)[0].shape[0])
 
 
@@ -59,8 +59,9 @@ def add_episodes(buffer: RingBuffer, steps: PyTree, length: Array) -> RingBuffer
     """
     rows = capacity(buffer)
     row = jnp.arange(jax.tree.leaves(steps)[0].shape[0])[:, None]
+    # An episode starts where the one before it ends. Rows past its length go out of bounds, which drops them.
     place = (buffer.written + jnp.cumsum(length) - length + row) % rows
-    place = jnp.where(row < length, place, rows)  # out of bounds is dropped
+    place = jnp.where(row < length, place, rows)
     items = jax.tree.map(lambda old, new: old.at[place].set(new, mode="drop"), buffer.items, steps)
     return RingBuffer(items, buffer.written + length.sum())
 
@@ -101,6 +102,7 @@ def sample_with_episodes(key: Key, buffer: RingBuffer, steps: PyTree, length: Ar
     """
     rows, past = capacity(buffer), buffer.written
     number = _sample_numbers(key, past + length.sum(), rows, batch_size)
+    # Numbers from ``past`` on are of the episodes under way: find the environment, then the row within its episode.
     ends = jnp.cumsum(length)
     lane = jnp.searchsorted(ends, number - past, side="right")
     lane = jnp.minimum(lane, length.shape[0] - 1)
@@ -118,4 +120,5 @@ def sample_with_episodes(key: Key, buffer: RingBuffer, steps: PyTree, length: Ar
 
 def _sample_numbers(key: Key, written: Array, rows: int, batch_size: int) -> Array:
     """Draws numbers ``[B]`` of the newest ``rows`` of ``written`` items."""
+    # The range may not be empty: where conditions are vmapped, this runs before anything is written.
     return written - 1 - jax.random.randint(key, (batch_size,), 0, jnp.maximum(jnp.minimum(written, rows), 1))

@@ -52,13 +52,14 @@ class Networks(struct.PyTreeNode):
 
 
 def network_sizes(config: DDPGConfig) -> tuple[int, ...]:
-    """Returns the sizes of the actor's input, hidden layers and output."""
+    """Returns the sizes ``n_0, ..., A`` of the actor's input, hidden layers and output."""
     return (space_size(config.spec.observation), *config.hidden, space_size(config.action_space))
 
 
 def make_optimizers(config: DDPGConfig) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
     """Makes the optimizers of the actor, with its slower hidden layers, and of the critic."""
 
+    # Behind Adam, which would make up for a smaller gradient.
     def slow_down(updates: Weights, _: Weights | None) -> Weights:
         return (*(config.hidden_lr_scale * x for x in updates[:-1]), updates[-1])
 

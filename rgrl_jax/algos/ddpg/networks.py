@@ -24,7 +24,7 @@ def actor_action(weights: Weights, x: Array, activation: str) -> Array:
 
 
 def init_critic(key: Key, sizes: Sequence[int], action_size: int, action_layer: int, final: Scalar) -> Weights:
-    """Draws the weights of a critic.
+    """Draws the layers of a critic ``[n_in + 1, n_out]``.
 
     Args:
       key: consumed.

@@ -132,11 +132,13 @@ def make_policy(state: DDPGState, config: DDPGConfig, agent: Agent) -> Policy:
         if isinstance(learner.statistics, RunningStatistics):
             vectors = jax.vmap(partial(flatten_obs, space=spec.observation))(obs)
             learner = learner.replace(statistics=update_statistics(learner.statistics, vectors, alive))
+        # Steps of earlier episodes and of these: so the warm-up may end within an episode.
         steps = state.env_steps + episode.length.sum()
         warmed_up = steps >= config.warmup_steps
         learner = jax.lax.cond(
             warmed_up & (steps > 0),
-            # The replay is a constant of the episode's loop; in the carry, every step would copy it.
+            # The replay is a constant of the episode's loop. In the carry it would be copied at every step, once per
+            # run if several are vmapped. Steps of this episode are drawn from the episode itself.
             lambda learner: update(learn_key, learner, state.replay, episode, config, agent),
             lambda learner: learner,
             learner,
@@ -150,18 +152,12 @@ def make_policy(state: DDPGState, config: DDPGConfig, agent: Agent) -> Policy:
 
 
 def normalize_obs(obs: Array, statistics: RunningStatistics | tuple[()], kind: str, spec: EnvSpec) -> Array:
-    """Makes network inputs ``[B, n_0]`` of raw observations ``[B, ...]``.
-
-    Args:
-      obs: the observations.
-      statistics: of the observations; needed if they are on a running scale.
-      kind: ``raw``, ``range`` or ``running``.
-      spec: the environment.
-    """
+    """Makes network inputs ``[B, n_0]`` of raw observations ``[B, ...]``, by `DDPGConfig.obs_normalization`."""
     x = jax.vmap(partial(flatten_obs, space=spec.observation))(obs)
     if kind == "range" and isinstance(spec.observation, Box):
         return scale(x, *bounds(spec.observation))
     if isinstance(statistics, RunningStatistics):
+        # Scaled when they are used, not when they are stored: the statistics move on.
         deviation = jnp.sqrt(statistics.squares / jnp.maximum(statistics.count, 1.0))
         return jnp.clip((x - statistics.mean) / (deviation + 1e-4), -OBS_LIMIT, OBS_LIMIT)
     return x
@@ -170,7 +166,8 @@ def normalize_obs(obs: Array, statistics: RunningStatistics | tuple[()], kind: s
 def update(
     key: Key, learner: OnlineLearner, replay: RingBuffer, episode: Episode, config: DDPGConfig, agent: Agent
 ) -> OnlineLearner:
-    """Makes the updates of one decision, from the replay and the episode so far."""
+    """Makes the updates of one decision, from the replay ``[C, ...]`` and the episode so far ``[L + 1, N, ...]``."""
+    # Once per decision: only the draws differ among its updates.
     steps = transitions(episode, learner.extras, config.bootstrap)
 
     def once(learner: OnlineLearner, key: Key) -> tuple[OnlineLearner, None]:
@@ -186,6 +183,7 @@ def update(
 
 def transitions(episode: Episode, extras: PyTree, bootstrap: str) -> Transition:
     """Returns the steps of an episode so far, leaves ``[L, N, ...]``; rows from its length on mean nothing."""
+    # Nobody knows yet that an episode ends before it does, so the step that ended it is always its last.
     over = episode.terminated | (episode.truncated & (bootstrap == "never"))
     row = jnp.arange(episode.reward.shape[0] - 1)[:, None]
     return Transition(
@@ -236,7 +234,7 @@ def next_noise(key: Key, noise: Array, config: DDPGConfig) -> Array:
 
 
 def act(state: DDPGState, config: DDPGConfig, agent: Agent) -> Actor:
-    """Returns the actor of the next training episode, which learns in it; its noise starts at rest."""
+    """Returns the actor of the next ``N`` training episodes, which learns in them; its noise starts at rest."""
     rows = (config.spec.max_steps, config.num_envs)
     learner = OnlineLearner(
         networks=state.networks,
@@ -253,7 +251,7 @@ def act(state: DDPGState, config: DDPGConfig, agent: Agent) -> Actor:
 def learn(
     state: DDPGState, episode: Episode, learner: OnlineLearner, config: DDPGConfig
 ) -> tuple[DDPGState, Metrics]:
-    """Stores an episode in the replay, and what the policy has learnt within it in the state."""
+    """Stores episodes ``[L + 1, N, ...]`` in the replay, and what the policy has learnt within them in the state."""
     steps = transitions(episode, learner.extras, config.bootstrap)
     after = state.replace(
         networks=learner.networks,
@@ -274,7 +272,7 @@ def learn(
 
 
 def evaluation_actor(key: Key, state: DDPGState, config: DDPGConfig, num_envs: int, agent: Agent) -> Actor:
-    """Returns the actor of episodes of the frozen agent, without any noise."""
+    """Returns the actor of ``N`` episodes of the frozen agent, without any noise."""
     spec, to_action = config.spec, jax.vmap(partial(to_env_action, box=config.action_space))
 
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:

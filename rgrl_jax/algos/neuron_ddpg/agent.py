@@ -117,23 +117,17 @@ def update_networks(
 ) -> tuple[NeuronNetworks, Array]:
     """Makes one update: critics of neurons, critic of the whole action, actor, targets.
 
-    Args:
-      key: consumed; for noise on voltages that are tried.
-      networks: what learns.
-      batch: what from.
-      spec: of the actor.
-      config: the config.
-
     Returns:
       The networks, and the mean squared TD error of the critics that the actor climbs, scalar.
     """
     actor, kind, loss_scale = networks.actor, config.neuron_critic, 0.5 if config.loss == "half" else 1.0
     if config.neuron_target == "whole":
+        # By the critic as it was before this update, so that both kinds of targets are of one moment.
         noise_key, critic = jax.random.split(key)[1], networks.whole_critic.weights
         batches = whole_action_batches(noise_key, actor.weights, critic, spec, batch, config)
     else:
         batches = neuron_batches(actor, spec, batch, config)
-    batches = batches[-len(networks.neurons) :]
+    batches = batches[-len(networks.neurons) :]  # if outputs alone have critics, those of the last layer
     optimizer = make_optimizer(config.optimizer, config.neuron_lr)
     pairs = zip(networks.neurons, batches, strict=True)
     found = [update_neuron_critics(critics, own, kind, optimizer, loss_scale) for critics, own in pairs]
@@ -158,7 +152,7 @@ def update_neuron_critics(
     optimizer: optax.GradientTransformation,
     loss_scale: float,
 ) -> tuple[TrainedNetwork, Array]:
-    """Updates the critics of a layer, each by its own errors ``D = y - Q(v, a)``; returns also their mean square."""
+    """Updates the critics of a layer, each by its own errors ``y - Q(v, a) [B]``; returns also their mean square."""
     following = q_values(critics.target, kind, batch.next_context, batch.next_outputs)
     targets = batch.reward[:, None] + batch.discount[:, None] * following
     return fit_critic(
@@ -167,7 +161,7 @@ def update_neuron_critics(
 
 
 def whole_gradient(networks: NeuronNetworks, x: Array, spec: NetworkSpec, action_layer: int) -> Weights:
-    """Returns the gradient of the mean value of the actor's actions by all its weights, through all its layers."""
+    """Returns the gradient of the mean value of the actor's actions by all its layers ``[n_in + 1, n_out]``."""
 
     def value(weights: Weights) -> Array:
         action = action_of(forward(weights, spec, x), spec)
@@ -181,7 +175,8 @@ def neuron_gradient(
 ) -> Weights:
     """Returns, for every neuron, the gradient of the mean value of its voltage by its own weights.
 
-    The value is that of the neuron's voltage today at the inputs that it read. Neurons without critics have 0.
+    The value is that of the neuron's voltage today at the inputs that it read. Layers ``[n_in + 1, n_out]`` without
+    critics have 0.
     """
     actor = networks.actor.weights
     still = len(actor) - len(networks.neurons)
@@ -196,14 +191,10 @@ def neuron_gradient(
 def layer_gradient(actor: Weights, spec: NetworkSpec, layer: int, slopes: Array, inputs: Array) -> Array:
     """Returns ``dQ^n/da^n f'(K^n v) v`` of all neurons ``n`` of a layer, averaged over steps, ``[n_in + 1, k]``.
 
-    Args:
-      actor: weights of the actor.
-      spec: of the actor.
-      layer: number of the layer, from 0.
-      slopes: ``dQ^n/da^n``, ``[B, k]``.
-      inputs: ``v``, ``[B, m]``.
+    ``dQ^n/da^n`` are the ``slopes [B, k]``, and ``v`` the ``inputs [B, m]``.
     """
 
+    # The slopes are constants here: nothing is passed back into a critic, nor to the layers below.
     def value(own: Array) -> Array:
         outputs = layer_forward((*actor[:layer], own, *actor[layer + 1 :]), spec, layer, inputs)
         return (slopes * outputs).sum() / outputs.shape[0]

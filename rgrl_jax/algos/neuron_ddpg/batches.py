@@ -40,13 +40,14 @@ class NeuronBatch(NamedTuple):
 def neuron_batches(
     actor: TrainedNetwork, spec: NetworkSpec, batch: Batch, config: NeuronDDPGConfig
 ) -> list[NeuronBatch]:
-    """Makes the batch of each layer from the rewards, which all neurons share.
+    """Makes the batch of each layer from rewards ``[B]``, which all neurons share.
 
     Voltages are those that occurred or those of today's weights; at the next observation they are the target's.
     """
     stored = config.voltage_source == "stored"
     now = recall(spec, batch.x, batch.extras) if stored else forward(actor.weights, spec, batch.x)
     if config.output_voltage == "executed":
+        # Without exploration's noise an output is a function of its inputs, and leaves its critic's slope open.
         hidden = now[-1].outputs[:, : -spec.sizes[-1]]
         now[-1] = now[-1]._replace(outputs=jnp.concatenate([hidden, batch.action], axis=-1))
     following = forward(actor.target, spec, batch.next_x)
@@ -67,17 +68,11 @@ def neuron_batches(
 def whole_action_batches(
     key: Key, actor: Weights, critic: Weights, spec: NetworkSpec, batch: Batch, config: NeuronDDPGConfig
 ) -> list[NeuronBatch]:
-    """Makes the batch of each layer from trials: noise on the voltages of one pass, and the change of the value.
+    """Makes the batch of each layer from trials at observations ``[B, n_0]``.
 
-    All neurons of the pass are told that one number, in standard deviations over the batch; nothing is passed back.
-
-    Args:
-      key: consumed.
-      actor: weights of the actor.
-      critic: weights of the critic of the whole action.
-      spec: of the actor.
-      batch: with the observations to try at.
-      config: the config.
+    A trial is noise on the voltages of one pass, and what comes of it for the value that the critic of the whole
+    action gives. All neurons of the pass are told that one number, in standard deviations over the batch; nothing is
+    passed back.
     """
 
     def play(noise: list[Array] | None) -> tuple[list[Activations], Array]:
@@ -85,6 +80,7 @@ def whole_action_batches(
         action = jnp.clip(action_of(activations, spec), -1.0, 1.0)
         return activations, q_value(critic, batch.x, action, config.action_layer)
 
+    # One pass at a time, so that the gain of a trial is due to the neurons that are told of it.
     _, before = play(None)
     found = []
     for i in range(len(spec.passes)):
@@ -94,6 +90,7 @@ def whole_action_batches(
         gain = after - before
         gain = gain / (gain.std() + 1e-8)
         now, context = activations[i], _context(activations[i], batch.x, config)
+        # A gain is final: with a discount of 0 what follows does not count, and anything may stand for it.
         found.append(NeuronBatch(*now, context, gain, jnp.zeros_like(gain), now.outputs, context))
     return _per_layer(found, spec)
 

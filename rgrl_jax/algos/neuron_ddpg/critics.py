@@ -18,7 +18,7 @@ from rgrl_jax.types import Array, Key, PyTree
 
 
 def init_critics(key: Key, kind: str, inputs: int, neurons: int, hidden: Sequence[int]) -> PyTree:
-    """Draws the parameters of the critics of a layer.
+    """Draws the parameters of the critics of a layer of ``k`` neurons, leaves ``[k, ...]`` unless they share one.
 
     Args:
       key: consumed.
@@ -42,14 +42,7 @@ def init_critics(key: Key, kind: str, inputs: int, neurons: int, hidden: Sequenc
 
 
 def q_values(params: PyTree, kind: str, v: Array, a: Array) -> Array:
-    """Returns values ``[B, k]``, or ``[B, 1]`` of a layer.
-
-    Args:
-      params: as made by `init_critics`.
-      kind: as given to `init_critics`.
-      v: inputs of the neurons ``[B, m]``.
-      a: outputs of the neurons ``[B, k]``.
-    """
+    """Returns values ``[B, k]``, or ``[B, 1]`` of a layer, at neurons' inputs ``v [B, m]``, outputs ``a [B, k]``."""
     if kind == "layer":
         return mlp.apply(params, jnp.concatenate([v, a], axis=-1), jnp.tanh)
     if kind == "mlp":

@@ -1,5 +1,4 @@
-"""Measures of a run: how far critics of neurons agree with the critic of the whole action, and how far neurons still
-respond to observations."""
+"""Agreement of critics of neurons with the critic of the whole action, and response of neurons to observations."""
 
 from __future__ import annotations
 
@@ -118,6 +117,7 @@ def whole_slopes(
         values = q_value(networks.whole_critic.weights, x, action, action_layer)
         return values.sum(), values
 
+    # Noise of 0 stands for the voltages: its gradient is theirs.
     still = [jnp.zeros((x.shape[0], count)) for _, count in spec.passes]
     slopes, values = jax.grad(value, has_aux=True)(still)
     return values, [jnp.concatenate(slopes)] if spec.recurrent else slopes
@@ -146,21 +146,14 @@ def _cosine(one: Array, other: Array) -> Array:
 def measure_response(
     actor: Weights, statistics: RunningStatistics | tuple[()], obs: Array, config: DDPGConfig
 ) -> Response:
-    """Measures the response of the noiseless actor's neurons to observations.
-
-    Args:
-      actor: weights of the actor.
-      statistics: of the observations.
-      obs: raw observations ``[B, ...]``.
-      config: that it was trained with, of DDPG or of neuron DDPG.
-    """
+    """Measures how the noiseless actor's neurons respond to raw observations ``[B, ...]``, of either algorithm."""
     spec = network_spec(config)
     activations = forward(actor, spec, normalize_obs(obs, statistics, config.obs_normalization, config.spec))
     last, found = len(activations) - 1, []
     for i, one in enumerate(activations):
         if i < last and spec.recurrent:
             continue
-        # Slopes follow from the outputs: 1 - a^2 of tanh, 0 or 1 of relu.
+        # Slopes follow from the outputs: they are 1 - a^2 of tanh, and 0 or 1 of relu.
         slope, actions = 1.0 - one.outputs**2, spec.sizes[-1] if i == last else 0
         if spec.activation == "relu":
             hidden = jnp.arange(slope.shape[-1]) < slope.shape[-1] - actions
