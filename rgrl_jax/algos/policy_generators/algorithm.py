@@ -103,6 +103,7 @@ def init(key: Key, config: PolicyGeneratorConfig) -> PolicyGeneratorState:
 def act(state: PolicyGeneratorState, config: PolicyGeneratorConfig) -> Actor:
     """Makes the policies of the next row of episodes."""
     play_key, policy_key, _ = _row_keys(state)
+    # Folded, as the noise on the policies is drawn with the key itself.
     command = next_command(jax.random.fold_in(policy_key, 0), state.best, config)
     if config.warmup == "generated":
         command = jnp.where(state.episode < config.warmup_episodes, return_range(config)[1], command)
@@ -153,9 +154,11 @@ def learn(
 ) -> tuple[PolicyGeneratorState, Metrics]:
     """Adds the policies of a row of episodes to the store, and learns."""
     returns = learned_returns(episode, config)
+    # The target is that of before the row, which the command was chosen by.
     replaces = may_replace(returns, carry.command, target_return(state.best, config), config)
     played = PlayedPolicies(carry.policies, returns, bucket_number(returns, config), replaces)
     store = add_to_store(state.store, played)
+    # The last row of the warm-up is learnt from already, so that the next one is made by a generator that has learnt.
     networks, loss = jax.lax.cond(
         state.episode + 1 >= config.warmup_episodes,
         lambda key, networks: update(key, networks, store, config),

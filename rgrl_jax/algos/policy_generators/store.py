@@ -129,7 +129,8 @@ def probabilities(store: Store, config: PolicyGeneratorConfig) -> Array:
     if isinstance(store, RingBuffer):
         age = ring_buffer.ages(store)
         return jax.nn.softmax(jnp.where(age < store.written, -config.recency_exponent * jnp.log1p(age), -jnp.inf))
-    rank = jnp.argsort(jnp.argsort(store.number))  # empty buckets come first, which leaves differences as they are
+    # Empty buckets sort first: all other ranks are higher by the same number, which a softmax leaves out.
+    rank = jnp.argsort(jnp.argsort(store.number))
     return jax.nn.softmax(jnp.where(store.number >= 0, config.rank_weight * rank, -jnp.inf))
 
 
@@ -143,6 +144,7 @@ def sample(key: Key, store: Store, config: PolicyGeneratorConfig) -> tuple[Array
     if isinstance(store, RingBuffer):
         drawn: tuple[Array, Array] = ring_buffer.sample(key, store, config.batch_size, chances)
         return drawn
+    # An empty bucket has no chance, so that each one drawn holds a policy.
     at = jax.random.choice(key, store.returns.shape[0], (config.batch_size,), p=chances)
     filled = jnp.minimum(store.written[at], store.returns.shape[1])
     member = jax.random.randint(member_key, (config.batch_size,), 0, filled)
