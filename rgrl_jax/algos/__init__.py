@@ -1,8 +1,5 @@
 """Algorithms behind one contract, each in a room of its own, and the registry of them."""
 
-import contextlib as _contextlib
-import importlib as _importlib
-
 from rgrl_jax.algos import fields
 from rgrl_jax.algos.base import Algorithm, Config, Cost, State, register_algorithm
 from rgrl_jax.algos.base import algorithm_names as names
@@ -12,9 +9,12 @@ from rgrl_jax.algos.base import unregister_algorithm as unregister
 from rgrl_jax.algos.presets import list_presets
 from rgrl_jax.rollout import Actor, Timestep, episode_metrics, rollout
 
-for _room in ("rgrl", "unit_teams", "ddpg", "neuron_ddpg", "policy_generators"):
-    with _contextlib.suppress(Exception):  # TEMPORARY while rooms are rebuilt
-        _importlib.import_module(f"rgrl_jax.algos.{_room}")
+# These register the built-in algorithms, in the order in which they are listed.
+from rgrl_jax.algos import rgrl as rgrl  # isort: skip
+from rgrl_jax.algos import unit_teams as unit_teams  # isort: skip
+from rgrl_jax.algos import ddpg as ddpg  # isort: skip
+from rgrl_jax.algos import neuron_ddpg as neuron_ddpg  # isort: skip
+from rgrl_jax.algos import policy_generators as policy_generators  # isort: skip
 
 __all__ = [
     "Actor",
