@@ -15,38 +15,32 @@ import numpy as np
 def import_package(module: str, source: str, packages: str) -> Any:
     """Imports a module that an extra of this library installs.
 
-    Args:
-      module: name of the module.
-      source: library whose environments need it, for the message.
-      packages: packages that they need, for the message.
-
     Raises:
-      ValueError: the module is not installed.
+      ValueError: the module is not installed; the message says that ``source`` needs ``packages``.
     """
     try:
         with contextlib.redirect_stdout(None):  # MJX prints which of its other backends are missing
             return importlib.import_module(module)
     except ImportError as error:
-        raise ValueError(
-            f"environments of {source} need the {packages}, pip install 'rgrl_jax[envs]': {error}"
-        ) from error
+        need = f"environments of {source} need the {packages}, pip install 'rgrl_jax[envs]'"
+        raise ValueError(f"{need}: {error}") from error
 
 
-def check_name(source: str, name: str, known: Iterable[str]) -> None:
-    """Refuses a name that a source does not know.
-
-    Raises:
-      ValueError: the name is unknown; the message names the nearest ones.
-    """
+def check_name(prefix: str, name: str, known: Iterable[str], more: str = "") -> None:
+    """Raises a ValueError with the nearest environments if the name of ``prefix + name`` is not ``known``."""
     if name not in (known := list(known)):
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3) or known
-        nearest = ", ".join(f"{source}:{other}" for other in near)
-        raise ValueError(f"env_id = '{source}:{name}' is unknown; nearest: {nearest}")
+        nearest = ", ".join(prefix + other for other in near)
+        raise ValueError(f"env_id = '{prefix}{name}' is not registered; nearest: {nearest}{more}")
 
 
-def default_return_range(reward_range: tuple[float, float], max_steps: int) -> tuple[float, float]:
-    """Returns worst and best return of episodes of any length up to ``max_steps`` with rewards in a range."""
-    return max_steps * min(reward_range[0], 0.0), max_steps * max(reward_range[1], 0.0)
+def fill_return_range(
+    given: tuple[float | None, float | None] | None, reward_range: tuple[float, float], max_steps: int
+) -> tuple[float, float]:
+    """Fills the missing ends of a return range: worst and best return of up to ``max_steps`` rewards in a range."""
+    low, high = given or (None, None)
+    low = max_steps * min(reward_range[0], 0.0) if low is None else low
+    return low, max_steps * max(reward_range[1], 0.0) if high is None else high
 
 
 def widen_bounds(low: Any, high: Any) -> tuple[list[float], list[float]]:

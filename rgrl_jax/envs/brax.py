@@ -14,18 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rgrl_jax.envs.adapters import (
-    check_name,
-    default_return_range,
-    import_package,
-    widen_bounds,
-    widen_rewards,
-)
+from rgrl_jax.envs.adapters import check_name, fill_return_range, import_package, widen_bounds, widen_rewards
 from rgrl_jax.envs.registry import register_source
-from rgrl_jax.envs.spec import EnvSpec
+from rgrl_jax.envs.spec import EnvSpec, ResetFn, StepFn
 from rgrl_jax.types import Array, Box, Key, PyTree, Space
 
-SOURCE = "brax"
 LIMIT = 1000
 """Step limit, as in Brax's own training."""
 EPISODES, LENGTH = 10, 100
@@ -45,25 +38,23 @@ def spec_from_brax(
     """Makes the spec of an environment that ``brax.envs.get_environment`` knows; ``brax:NAME`` does without keywords.
 
     Brax tells no ranges. Those that are not given are measured over 10 episodes of 100 random actions, by a program
-    compiled for it, and widened like those of `spec_from_gymnasium`.
+    compiled for it, and widened like those of `spec_from_gymnasium`. Actions lie in -1..1. Arguments that are not
+    explained here are those of `EnvSpec`.
 
     Args:
       name: its name in Brax.
-      observation: observation space, with the ranges that the encoders should use.
-      reward_range: rewards that encode to -1 and +1; planning aims at the upper end.
       return_range: worst and best return; by default the reward range times the step limit.
-      goal: return that counts as solved.
       max_steps: step limit; None for 1,000.
       **env_kwargs: passed on, for instance ``backend``.
-
-    Returns:
-      The spec, compiled wherever it is used; actions lie in -1..1.
 
     Raises:
       ValueError: there is no such environment, Brax is not installed, or the installed JAX does not run it.
     """
-    limit = max_steps or LIMIT
-    env = _environment(name, env_kwargs)
+    limit, envs = max_steps or LIMIT, import_package("brax.envs", "Brax", "package brax")
+    check_name("brax:", name, envs._envs)
+    with warnings.catch_warnings():  # it says that it is no longer developed
+        warnings.simplefilter("ignore", UserWarning)
+        env = envs.get_environment(name, **env_kwargs)
 
     def reset(key: Key) -> tuple[Array, PyTree]:
         state = env.reset(key)
@@ -74,52 +65,31 @@ def spec_from_brax(
         terminated = after.done > 0.5
         return after.obs, (after, time), after.reward, terminated, (time >= limit) & ~terminated
 
-    actions = Box(-1.0, 1.0, (_check_and_size(name, env, reset, step),))
+    action = Box(-1.0, 1.0, (_check_and_size(name, env, reset, step),))
     if observation is None or reward_range is None:  # else that program need not be compiled
-        low, high, rewards = _measure(reset, step, actions.shape)
+        low, high, rewards = _measure(reset, step, action.shape)
         reward_range = reward_range or widen_rewards(*rewards)
         below, above = widen_bounds(low, high)
         observation = observation or Box(tuple(below), tuple(above), low.shape)
-    return EnvSpec(
-        env_id=f"{SOURCE}:{name}",
-        reset=reset,
-        step=step,
-        observation=observation,
-        action=actions,
-        reward_range=reward_range,
-        max_steps=limit,
-        return_range=return_range or default_return_range(reward_range, limit),
-        goal=goal,
-    )
+    returns = fill_return_range(return_range, reward_range, limit)
+    return EnvSpec(f"brax:{name}", reset, step, observation, action, reward_range, limit, returns, goal)
 
 
-def _environment(name: str, env_kwargs: dict[str, Any]) -> Any:
-    envs = import_package("brax.envs", "Brax", "package brax")
-    check_name(SOURCE, name, envs._envs)
-    with warnings.catch_warnings():  # it says that it is no longer developed
-        warnings.simplefilter("ignore", UserWarning)
-        return envs.get_environment(name, **env_kwargs)
-
-
-def _check_and_size(name: str, env: Any, reset: Any, step: Any) -> int:
+def _check_and_size(name: str, env: Any, reset: ResetFn, step: StepFn) -> int:
     """Traces a step, without compiling it, and returns the number of entries of an action."""
     try:
         size = int(env.action_size)
         action = jax.ShapeDtypeStruct((size,), jnp.float32)
         obs = jax.eval_shape(lambda k, a: step(k, reset(k)[1], a), jax.random.key(0), action)[0]
     except (TypeError, AttributeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"env_id = '{SOURCE}:{name}' does not run: Brax and JAX {jax.__version__} do not fit: {reason}"
-        ) from error
+        reason = f"Brax and JAX {jax.__version__} do not fit: {' '.join(str(error).split())}"
+        raise ValueError(f"env_id = 'brax:{name}' does not run: {reason}") from error
     if not isinstance(obs, jax.ShapeDtypeStruct):
-        raise ValueError(
-            f"env_id = '{SOURCE}:{name}' has observations of several parts; those of one array are supported"
-        )
+        raise ValueError(f"env_id = 'brax:{name}' has observations of several parts; one array is supported")
     return size
 
 
-def _measure(reset: Any, step: Any, shape: tuple[int, ...]) -> tuple[Any, Any, tuple[float, float]]:
+def _measure(reset: ResetFn, step: StepFn, shape: tuple[int, ...]) -> tuple[Any, Any, tuple[float, float]]:
     """Measures the least and greatest observation ``[O]`` and reward of random actions until their episodes end."""
 
     def walk(key: Key) -> tuple[Array, Array]:
@@ -141,4 +111,4 @@ def _measure(reset: Any, step: Any, shape: tuple[int, ...]) -> tuple[Any, Any, t
     return obs.min(axis=0), obs.max(axis=0), (float(np.nanmin(rewards)), float(np.nanmax(rewards)))
 
 
-register_source(SOURCE, lambda name, max_steps: spec_from_brax(name, max_steps=max_steps))
+register_source("brax", lambda name, max_steps: spec_from_brax(name, max_steps=max_steps))

@@ -7,6 +7,7 @@ original's slowly, as rounding adds up. The packages are imported when an enviro
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from importlib import resources
@@ -20,9 +21,7 @@ from rgrl_jax.envs.registry import register_source
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Array, Box, Key
 
-SOURCE = "mjx"
 LIMIT = 1000
-"""Step limit."""
 LINE_SEARCH_ITERATIONS = 8
 """Iterations of the solver's line search, where MuJoCo's default is 50. Few are needed, but parallel episodes take
 all of them; what a search leaves undone, the solver's next iteration makes up for."""
@@ -33,9 +32,7 @@ class State(NamedTuple):
     """State of a body between two actions. In all bodies here every joint has one position and one velocity.
 
     Attributes:
-      position: ``[Q]``.
-      velocity: ``[Q]``.
-      acceleration: ``[Q]``, the last one, from which the solver of contacts starts.
+      acceleration: ``[Q]`` like the others, the last one, from which the solver of contacts starts.
       time: actions so far, scalar int32.
     """
 
@@ -52,44 +49,39 @@ class Task(NamedTuple):
       body: name of its file.
       frame_skip: steps of the simulation per action.
       reset_noise_scale: positions and velocities start uniformly within this from those in the file.
-      hidden_positions: number of positions, from the first on, that are not observed since nothing depends on them.
-      velocity_limit: observed velocities are clipped to plus or minus this.
-      forward_reward_weight: reward per metre and second along x.
-      ctrl_cost_weight: factor of the squared action.
-      healthy_reward: reward per step in a healthy state.
-      is_healthy: ``position [Q], velocity [Q] -> ()``; the episode ends where it is False.
-      low: lower bounds of observations for the encoders; measured, or those of the joints.
-      high: upper bounds.
+      low, high: bounds of observations for the encoders; measured, or those of the joints.
       reward_range: rewards that encode to -1 and +1.
       return_range: worst and best return of 1,000 steps.
       goal: Gymnasium's ``reward_threshold``.
+      is_healthy: ``position [Q], velocity [Q] -> ()``; the episode ends where it is False.
+      healthy_reward: reward per step in a healthy state.
+      forward_reward_weight: reward per metre and second along x.
+      ctrl_cost_weight: factor of the squared action.
+      hidden_positions: number of positions, from the first on, that are not observed since nothing depends on them.
+      velocity_limit: observed velocities are clipped to plus or minus this.
       pays_last_step: the step that ends an episode gets ``healthy_reward``, as in version 4.
     """
 
     body: str
     frame_skip: int
     reset_noise_scale: float
-    hidden_positions: int
-    velocity_limit: float
-    forward_reward_weight: float
-    ctrl_cost_weight: float
-    healthy_reward: float
-    is_healthy: Callable[[Array, Array], Array]
     low: tuple[float, ...]
     high: tuple[float, ...]
     reward_range: tuple[float, float]
     return_range: tuple[float, float]
     goal: float
+    is_healthy: Callable[[Array, Array], Array] = lambda position, velocity: jnp.bool_(True)
+    healthy_reward: float = 0.0
+    forward_reward_weight: float = 0.0
+    ctrl_cost_weight: float = 0.0
+    hidden_positions: int = 0
+    velocity_limit: float = math.inf
     pays_last_step: bool = False
 
 
 def _balanced(position: Array, velocity: Array) -> Array:
     finite = jnp.isfinite(position).all() & jnp.isfinite(velocity).all()
     return finite & (jnp.abs(position[1]) <= 0.2)
-
-
-def _always(position: Array, velocity: Array) -> Array:
-    return jnp.bool_(True)
 
 
 def _standing(position: Array, velocity: Array) -> Array:
@@ -101,49 +93,42 @@ _PENDULUM = Task(
     body="inverted_pendulum.xml",
     frame_skip=2,
     reset_noise_scale=0.01,
-    hidden_positions=0,
-    velocity_limit=math.inf,
-    forward_reward_weight=0.0,
-    ctrl_cost_weight=0.0,
-    healthy_reward=1.0,
-    is_healthy=_balanced,
     low=(-1.0, -0.2, -2.5, -5.0),
     high=(1.0, 0.2, 2.5, 5.0),
     reward_range=(0.0, 1.0),
     return_range=(0.0, 1000.0),
     goal=950.0,
+    is_healthy=_balanced,
+    healthy_reward=1.0,
 )
 _SWIMMER = Task(
     body="swimmer.xml",
     frame_skip=4,
     reset_noise_scale=0.1,
-    hidden_positions=2,
-    velocity_limit=math.inf,
-    forward_reward_weight=1.0,
-    ctrl_cost_weight=1e-4,
-    healthy_reward=0.0,
-    is_healthy=_always,
     low=(-3.0, -1.8, -1.8, -2.5, -2.5, -3.0, -5.0, -5.0),
     high=(3.0, 1.8, 1.8, 2.5, 2.5, 3.0, 5.0, 5.0),
     reward_range=(-3.0, 3.0),
     return_range=(-100.0, 365.0),
     goal=360.0,
+    forward_reward_weight=1.0,
+    ctrl_cost_weight=1e-4,
+    hidden_positions=2,
 )
 _HOPPER = Task(
     body="hopper.xml",
     frame_skip=4,
     reset_noise_scale=5e-3,
-    hidden_positions=1,
-    velocity_limit=10.0,
-    forward_reward_weight=1.0,
-    ctrl_cost_weight=1e-3,
-    healthy_reward=1.0,
-    is_healthy=_standing,
     low=(0.7, -0.2, -1.0, -1.5, -0.8, -2.0, -3.0, -8.0, -8.0, -8.0, -8.0),
     high=(1.5, 0.2, 0.1, 0.1, 0.8, 3.0, 3.0, 8.0, 8.0, 8.0, 8.0),
     reward_range=(-2.0, 5.0),
     return_range=(-100.0, 3800.0),
     goal=3800.0,
+    is_healthy=_standing,
+    healthy_reward=1.0,
+    forward_reward_weight=1.0,
+    ctrl_cost_weight=1e-3,
+    hidden_positions=1,
+    velocity_limit=10.0,
 )
 TASKS: dict[str, Task] = {
     f"{name}-v{version}": task._replace(pays_last_step=version == 4)
@@ -153,19 +138,19 @@ TASKS: dict[str, Task] = {
 
 
 def spec_from_mjx(name: str, max_steps: int | None = None) -> EnvSpec:
-    """Makes the spec ``mjx:NAME`` of one of `TASKS`.
-
-    Args:
-      name: one of `TASKS`.
-      max_steps: step limit; None for 1,000.
+    """Makes the spec ``mjx:NAME`` of one of `TASKS`; ``max_steps`` is None for 1,000.
 
     Raises:
       ValueError: there is no such environment, or a package is not installed.
     """
-    check_name(SOURCE, name, TASKS)
+    check_name("mjx:", name, TASKS)
     task, limit = TASKS[name], max_steps or LIMIT
-    body = _load(task.body)
-    simulate, dt = _simulation(body, task.frame_skip), task.frame_skip * body.opt.timestep
+    load = functools.partial(import_package, source="mjx", packages="packages gymnasium, mujoco and mujoco-mjx")
+    mujoco, mjx, gymnasium = map(load, ("mujoco", "mujoco.mjx", "gymnasium"))
+    file = resources.files(gymnasium) / "envs" / "mujoco" / "assets" / task.body
+    body = mujoco.MjModel.from_xml_path(str(file))
+    body.opt.ls_iterations = LINE_SEARCH_ITERATIONS
+    simulate, dt = _simulation(mjx, body, task.frame_skip), task.frame_skip * body.opt.timestep
     rest, noise = jnp.asarray(body.qpos0), task.reset_noise_scale
 
     def reset(key: Key) -> tuple[Array, State]:
@@ -181,18 +166,11 @@ def spec_from_mjx(name: str, max_steps: int | None = None) -> EnvSpec:
         reward, terminated = reward_and_end(task, state, after, action, dt)
         return observe(task, after), after, reward, terminated, (after.time >= limit) & ~terminated
 
-    low, high = (tuple(float(x) for x in bound) for bound in body.actuator_ctrlrange.T)
-    return EnvSpec(
-        env_id=f"{SOURCE}:{name}",
-        reset=reset,
-        step=step,
-        observation=Box(task.low, task.high, (len(task.low),)),
-        action=Box(low, high, (body.nu,)),
-        reward_range=task.reward_range,
-        max_steps=limit,
-        return_range=(task.return_range[0] * limit / LIMIT, task.return_range[1] * limit / LIMIT),
-        goal=task.goal,
-    )
+    observation = Box(task.low, task.high, (len(task.low),))
+    low, high = (tuple(bound.tolist()) for bound in body.actuator_ctrlrange.T)
+    action = Box(low, high, (body.nu,))
+    returns = (task.return_range[0] * limit / LIMIT, task.return_range[1] * limit / LIMIT)
+    return EnvSpec(f"mjx:{name}", reset, step, observation, action, task.reward_range, limit, returns, task.goal)
 
 
 def observe(task: Task, state: State) -> Array:
@@ -209,9 +187,8 @@ def reward_and_end(task: Task, before: State, after: State, action: Array, dt: f
     return reward - task.ctrl_cost_weight * jnp.sum(action**2), ~healthy
 
 
-def _simulation(body: Any, frames: int) -> Callable[[State, Array], State]:
+def _simulation(mjx: Any, body: Any, frames: int) -> Callable[[State, Array], State]:
     """Makes ``(state, action [A]) -> state``, several steps of the simulation under one action."""
-    mjx = _module("mujoco.mjx")
     model, blank, h = mjx.put_model(body), mjx.make_data(body), body.opt.timestep
 
     def simulate(state: State, action: Array) -> State:
@@ -227,14 +204,11 @@ def _simulation(body: Any, frames: int) -> Callable[[State, Array], State]:
 
 
 def _integrate(accelerate: Callable[[Array, Array, Array], Array], h: float, start: State) -> State:
-    """Steps once by the Runge-Kutta method of fourth order.
+    """Steps once, ``h`` seconds, by the Runge-Kutta method of fourth order.
 
-    MJX has it too, but as four copies of the program of a stage, which take longer to compile than a loop.
-
-    Args:
-      accelerate: ``position [Q], velocity [Q], guess [Q] -> [Q]``.
-      h: length of the step in seconds.
-      start: state before the step; its acceleration is the guess at every stage, as in MuJoCo.
+    MJX has it too, but as four copies of the program of a stage, which take longer to compile than a loop. Calls
+    ``accelerate(position [Q], velocity [Q], guess [Q]) -> [Q]`` with the acceleration in ``start`` as the guess at
+    every stage, as MuJoCo does.
     """
 
     def stage(carry: Any, factors: Array) -> tuple[Any, None]:
@@ -252,16 +226,4 @@ def _integrate(accelerate: Callable[[Array, Array, Array], Array], h: float, sta
     return State(start.position + moved, start.velocity + gained, acceleration, start.time)
 
 
-def _load(name: str) -> Any:
-    """Loads the MuJoCo model of a file of Gymnasium."""
-    mujoco, gymnasium = _module("mujoco"), _module("gymnasium")
-    body = mujoco.MjModel.from_xml_path(str(resources.files(gymnasium) / "envs" / "mujoco" / "assets" / name))
-    body.opt.ls_iterations = LINE_SEARCH_ITERATIONS
-    return body
-
-
-def _module(name: str) -> Any:
-    return import_package(name, SOURCE, "packages gymnasium, mujoco and mujoco-mjx")
-
-
-register_source(SOURCE, spec_from_mjx)
+register_source("mjx", spec_from_mjx)

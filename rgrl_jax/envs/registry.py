@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 import jax
 
+from rgrl_jax.envs.adapters import check_name
 from rgrl_jax.envs.check import check_spec
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.envs.wrappers import repeat_actions
 
-MakeSpec = Callable[[int | None], EnvSpec]
-"""``make(max_steps) -> EnvSpec``; ``max_steps`` is None for the environment's own limit."""
-
-_ENVS: dict[str, MakeSpec] = {}
+_ENVS: dict[str, Callable[[int | None], EnvSpec]] = {}
 _SOURCES: dict[str, Callable[[str, int | None], EnvSpec]] = {}
 _SPECS: dict[tuple[str, int | None, int], EnvSpec] = {}
 
 
-def register(env_id: str, make: MakeSpec) -> None:
+def register(env_id: str, make: Callable[[int | None], EnvSpec]) -> None:
     """Makes an environment available as ``config.env_id = env_id``.
 
-    Args:
-      env_id: unused so far.
-      make: ``make(max_steps) -> EnvSpec``; ``max_steps`` is None for the environment's own limit.
+    ``make(max_steps)`` returns its spec; ``max_steps`` is None for the environment's own limit.
 
     Raises:
       ValueError: the name is taken.
@@ -58,15 +53,9 @@ def is_known(env_id: str) -> bool:
 
 
 def check_env(env_id: str) -> None:
-    """Refuses names that are not `is_known`.
-
-    Raises:
-      ValueError: the name is unknown; the message names the nearest ones.
-    """
+    """Raises a ValueError that names the nearest environments if a name is not `is_known`."""
     if not is_known(env_id):
-        near = difflib.get_close_matches(env_id, _ENVS, n=3, cutoff=0.3) or names()
-        more = "".join(f"; any environment of {source} is {source}:ID" for source in _SOURCES)
-        raise ValueError(f"env_id = {env_id!r} is not registered; nearest: {', '.join(near)}{more}")
+        check_name("", env_id, _ENVS, "".join(f"; any environment of {x} is {x}:ID" for x in _SOURCES))
 
 
 def make(env_id: str, max_steps: int | None = None, action_repeat: int = 1) -> EnvSpec:
@@ -79,8 +68,7 @@ def make(env_id: str, max_steps: int | None = None, action_repeat: int = 1) -> E
       action_repeat: steps for which every action is held, see `repeat_actions`.
 
     Raises:
-      ValueError: there is no such environment, it cannot be made, or its spec is refused by `check_spec`.
-      TypeError: its spec is refused by `check_spec`.
+      ValueError, TypeError: there is no such environment, it cannot be made, or `check_spec` refuses its spec.
     """
     arguments = (env_id, max_steps, action_repeat)
     if arguments not in _SPECS:

@@ -79,7 +79,7 @@ def test_plays_in_lanes():
 
 def test_unknown_names():
     """The nearest are named."""
-    with pytest.raises(ValueError, match="'brax:hoper' is unknown; nearest: brax:hopper"):
+    with pytest.raises(ValueError, match="'brax:hoper' is not registered; nearest: brax:hopper"):
         envs.make("brax:hoper")
 
 
