@@ -21,8 +21,7 @@ class Signals:
 
     Attributes:
       observation: space whose bounds scale the encoders.
-      reward: ``(reward, next_obs, terminated) -> reward`` that the model learns instead of the environment's; it
-        never enters a reported return.
+      reward: ``(reward, next_obs, terminated) -> reward`` to learn; it never enters a reported return.
       reward_range: values of that reward that encode to -1 and to +1.
     """
 
@@ -51,12 +50,7 @@ class HostEnv(Protocol):
 
 
 class Host(NamedTuple):
-    """Maker of a `HostEnv`.
-
-    Attributes:
-      make: ``renderable -> HostEnv``; ``renderable`` asks for one that can ``render``.
-      dtype: NumPy type of its observations.
-    """
+    """Maker ``renderable -> HostEnv`` and NumPy type of its observations."""
 
     make: Callable[[bool], HostEnv]
     dtype: Any
@@ -79,8 +73,7 @@ class EnvSpec:
       goal: mean return at which the task counts as solved, or None.
       reference: signals of the authors' code, where it reads this environment differently.
       render: returns ``(env, params)`` that ``gymnax.visualize`` can draw; None if there is nothing to draw.
-      host: maker of an environment on the host, whose ``reset`` and ``step`` are refused; None if the environment is
-        compiled. See `host_spec`.
+      host: maker of an environment on the host, see `host_spec`; None if the environment is compiled.
     """
 
     env_id: str
@@ -112,21 +105,13 @@ def host_spec(
     """Makes the spec of an environment on the host, such as a simulator, a game or a robot.
 
     `rgrl_jax.run`, `rgrl_jax.evaluate`, `rgrl_jax.play` and the command line step it on the host, while planning and
-    learning stay compiled.
+    learning stay compiled. In a compiled program its ``reset`` and ``step`` raise a ValueError. Arguments that are
+    not explained here are those of `EnvSpec`.
 
     Args:
-      env_id: name of the environment.
       make: ``renderable -> HostEnv``, called for every episode; ``renderable`` asks for one that can ``render``.
-      observation: observation space, with the ranges that the encoders should use.
-      action: action space.
-      reward_range: rewards that encode to -1 and +1; planning aims at the upper end.
-      return_range: worst and best return.
       max_steps: steps after which an episode is cut off, whether the environment does so itself or not.
-      goal: return that counts as solved.
       dtype: type that observations are stored in.
-
-    Returns:
-      The spec; in a compiled program its ``reset`` and ``step`` raise a ValueError.
     """
 
     def refuse(*_: Any) -> NoReturn:
@@ -135,27 +120,14 @@ def host_spec(
             f"and rgrl.evaluate or rgrl.play outside of jit and vmap"
         )
 
+    host = Host(make, dtype)
     return EnvSpec(
-        env_id=env_id,
-        reset=refuse,
-        step=refuse,
-        observation=observation,
-        action=action,
-        reward_range=reward_range,
-        max_steps=max_steps,
-        return_range=return_range,
-        goal=goal,
-        host=Host(make, dtype),
+        env_id, refuse, refuse, observation, action, reward_range, max_steps, return_range, goal, host=host
     )
 
 
 def observation_struct(spec: EnvSpec, key: Key | None = None) -> jax.ShapeDtypeStruct:
-    """Returns shape ``[...]`` and type of an observation.
-
-    Args:
-      spec: the environment.
-      key: a key of the kind that ``reset`` takes; not needed for an environment on the host.
-    """
+    """Returns shape ``[...]`` and type of an observation; ``key`` is not needed for an environment on the host."""
     if spec.host is None:
         return jax.eval_shape(spec.reset, key)[0]
     shape = spec.observation.shape if isinstance(spec.observation, Box) else ()

@@ -13,20 +13,14 @@ from rgrl_jax.types import Array, Key, PyTree
 
 
 def repeat_actions(spec: EnvSpec, times: int) -> EnvSpec:
-    """Repeats every action for several steps, or until the episode ends.
+    """Repeats every action for ``times`` steps, at least 1, or until the episode ends.
 
-    Args:
-      spec: the environment.
-      times: steps per action; at least 1.
-
-    Returns:
-      A spec whose rewards are the sums over these steps, with a limit of ``ceil(max_steps / times)`` and the same
-      ``return_range``. Its ``reward_range`` is ``times`` as wide.
+    Rewards are summed over these steps, so ``reward_range`` is ``times`` as wide; ``return_range`` stays, and
+    ``max_steps`` becomes ``ceil(max_steps / times)``.
     """
     low, high = spec.reward_range
-    slower = dataclasses.replace(
-        spec, max_steps=-(-spec.max_steps // times), reward_range=(times * low, times * high)
-    )
+    limit = -(-spec.max_steps // times)
+    slower = dataclasses.replace(spec, max_steps=limit, reward_range=(times * low, times * high))
     if spec.host is not None:
         make = spec.host.make
         host = spec.host._replace(make=lambda renderable: _RepeatedHostEnv(make(renderable), times))
