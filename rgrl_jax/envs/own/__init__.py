@@ -9,11 +9,4 @@ from rgrl_jax.envs.own.doorkey import DoorKey, DoorKeyFull
 from rgrl_jax.envs.own.mountain_car import GymnasiumMountainCarContinuous
 from rgrl_jax.envs.own.one_step import Multiplexer, ScalarRegression
 
-__all__ = [
-    "Blackjack",
-    "DoorKey",
-    "DoorKeyFull",
-    "GymnasiumMountainCarContinuous",
-    "Multiplexer",
-    "ScalarRegression",
-]
+__all__ = ["Blackjack", "DoorKey", "DoorKeyFull", "GymnasiumMountainCarContinuous", "Multiplexer", "ScalarRegression"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 from gymnax.environments.environment import EnvParams
 
+from rgrl_jax.envs.gymnax import Transition
 from rgrl_jax.types import Array, Key
 
 STICK, HIT = range(2)
@@ -22,14 +21,12 @@ MOST_STEPS = 20
 
 @struct.dataclass
 class EnvState(environment.EnvState):
-    """Both hands.
+    """Both hands: all scalar but the dealer's first cards ``[2]``, the open one first.
 
     Attributes:
-      player: sum of the player's cards with aces as 1, ``()``.
-      ace: whether the player has an ace, ``()``.
-      cards: number of the player's cards, ``()``.
-      dealer: the dealer's first cards ``[2]``, the open one first.
-      over: whether the episode is over, ``()``.
+      player: sum of the player's cards with aces as 1.
+      ace: whether the player has an ace.
+      cards: number of the player's cards.
     """
 
     player: Array
@@ -55,14 +52,11 @@ def usable_ace(hard: Array, ace: Array) -> Array:
 
 
 def play_dealer(hand: Array, cards: Array) -> Array:
-    """Plays the dealer, who draws until he has 17 or more, without a loop.
+    """Returns the total ``()`` of the dealer, who draws until he has 17 or more; above 21 he busts.
 
     Args:
       hand: his first two cards ``[2]``.
       cards: the next cards of the deck ``[MOST_DRAWS]``.
-
-    Returns:
-      His total ``()``, above 21 if he busts.
     """
     drawn = jnp.concatenate([jnp.zeros(1, cards.dtype), cards])  # entry k: after k draws
     hard = hand.sum() + jnp.cumsum(drawn)
@@ -87,41 +81,30 @@ class Blackjack(environment.Environment[EnvState, EnvParams]):
       sab: with these cards a player wins unless the dealer has them too, as in Sutton and Barto.
     """
 
-    name = "Blackjack-v1"
     num_actions = 2
     default_params = EnvParams(max_steps_in_episode=MOST_STEPS)
 
     def __init__(self, natural: bool = False, sab: bool = False):
-        self.natural = natural
-        self.sab = sab
+        self.natural, self.sab = natural, sab
 
     def reset_env(self, key: Key, params: EnvParams) -> tuple[Array, EnvState]:
         """Deals two cards to the dealer, then two to the player; returns observation ``[3]`` and state."""
         cards = draw_cards(key, 4)
-        state = EnvState(
-            time=jnp.int32(0),
-            player=cards[2:].sum(dtype=jnp.int32),
-            ace=(cards[2:] == 1).any(),
-            cards=jnp.int32(2),
-            dealer=cards[:2],
-            over=jnp.bool_(False),
-        )
+        player, ace = cards[2:].sum(dtype=jnp.int32), (cards[2:] == 1).any()
+        state = EnvState(jnp.int32(0), player, ace, jnp.int32(2), dealer=cards[:2], over=jnp.bool_(False))
         return self.observe(key, state, None, params), state
 
-    def step_env(
-        self, key: Key, state: EnvState, action: Array, params: EnvParams
-    ) -> tuple[Array, EnvState, Array, Array, dict[str, Any]]:
+    def step_env(self, key: Key, state: EnvState, action: Array, params: EnvParams) -> Transition:
         """Sticks or hits with the first of ``draw_cards(key, MOST_DRAWS)``; returns the observation ``[3]`` first."""
         cards = draw_cards(key, MOST_DRAWS)
         hit = jnp.asarray(action) == HIT
         player = state.player + jnp.where(hit, cards[0], 0)
         reward = jnp.where(hit, -1.0 * (player > 21), self._payoff(state, play_dealer(state.dealer, cards)))
-        state = EnvState(
+        state = state.replace(
             time=state.time + 1,
             player=player,
             ace=state.ace | (hit & (cards[0] == 1)),
             cards=state.cards + hit,
-            dealer=state.dealer,
             over=~hit | (player > 21),
         )
         return self.observe(key, state, action, params), state, reward.astype(jnp.float32), state.over, {}

@@ -5,14 +5,13 @@ Positions are ``(x, y)``, x to the right and y downwards, as in MiniGrid.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 from gymnax.environments.environment import EnvParams
 
+from rgrl_jax.envs.gymnax import Transition
 from rgrl_jax.types import Array, Key
 
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE, DONE = range(7)
@@ -26,11 +25,11 @@ DIRECTIONS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 
 @struct.dataclass
 class EnvState(environment.EnvState):
-    """State of the grid.
+    """State of the grid; what is not a cell is scalar.
 
     Attributes:
       position: the agent's cell ``[2]``.
-      direction: the agent's direction, an index of `DIRECTIONS`.
+      direction: the agent's, an index of `DIRECTIONS`.
       key: the key's cell ``[2]``, or (-1, -1) while it is carried.
       wall: column of the wall between the two rooms.
       row: row of the door in that wall.
@@ -56,22 +55,18 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
     with itself in the middle of the last row. Planes 0 to 6 mark the content of a cell (empty, wall, key, goal, door
     open, closed, locked); they are all off where a wall or a shut door blocks the sight. The agent's own cell holds
     what it carries. Planes 7 to 10 of the agent's cell are its direction, which MiniGrid returns apart from the
-    image. So the observation is one array of bits, without the numbers of objects, whose order means nothing. The
-    mission, which is always the same, is left out.
+    image. The mission, which is always the same, is left out.
 
     Attributes:
       size: width and height of the grid, outer walls included; MiniGrid has 5, 6, 8 and 16.
     """
 
-    name, suffix = "DoorKey", ""
-    num_actions = 7
-    default_params = EnvParams()
+    num_actions, default_params = 7, EnvParams()
 
     def __init__(self, size: int = 5):
         if size < 5:
             raise ValueError(f"size = {size} is too small: two rooms and their walls need 5")
         self.size = size
-        self.name = f"DoorKey-{size}x{size}{self.suffix}"
         self.default_params = EnvParams(max_steps_in_episode=10 * size**2)
 
     def reset_env(self, key: Key, params: EnvParams) -> tuple[Array, EnvState]:
@@ -84,20 +79,11 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
         cells = (wall - 1) * inside
         agent, other = jax.random.randint(room_key, (2,), 0, jnp.stack([cells, cells - 1]), dtype=jnp.int32)
         other = other + (other >= agent)  # any cell but the agent's, all alike
-        state = EnvState(
-            time=jnp.int32(0),
-            position=jnp.stack([1 + agent // inside, 1 + agent % inside]),
-            direction=direction,
-            key=jnp.stack([1 + other // inside, 1 + other % inside]),
-            wall=wall,
-            row=row,
-            door=jnp.int32(LOCKED),
-        )
+        position, key_cell = (jnp.stack([1 + cell // inside, 1 + cell % inside]) for cell in (agent, other))
+        state = EnvState(jnp.int32(0), position, direction, key_cell, wall, row, jnp.int32(LOCKED))
         return self.observe(key, state, None, params), state
 
-    def step_env(
-        self, key: Key, state: EnvState, action: Array, params: EnvParams
-    ) -> tuple[Array, EnvState, Array, Array, dict[str, Any]]:
+    def step_env(self, key: Key, state: EnvState, action: Array, params: EnvParams) -> Transition:
         """Takes one action; nothing is random. The observation is that of `observe`, ``[7, 7, 11]`` here."""
         action = jnp.asarray(action)
         ahead = state.position + jnp.array(DIRECTIONS, jnp.int32)[state.direction]
@@ -109,13 +95,11 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
         opens = (content == CLOSED) | ((content == LOCKED) & carries)
         toggled = jnp.where(opens, OPEN, jnp.where(content == OPEN, CLOSED, state.door))
         turn = (action == RIGHT).astype(jnp.int32) - (action == LEFT).astype(jnp.int32)
-        state = EnvState(
+        state = state.replace(
             time=state.time + 1,
             position=jnp.where(walks, ahead, state.position),
             direction=(state.direction + turn) % 4,
             key=jnp.where(picks, -1, jnp.where(drops, ahead, state.key)),
-            wall=state.wall,
-            row=state.row,
             door=jnp.where(action == TOGGLE, toggled, state.door),
         )
         terminated = walks & (content == GOAL)
@@ -124,8 +108,7 @@ class DoorKey(environment.Environment[EnvState, EnvParams]):
 
     def contents(self, state: EnvState, cells: Array) -> Array:
         """Returns the contents ``[...]`` int, the agent aside, of cells ``[..., 2]`` inside or outside the grid."""
-        x, y = cells[..., 0], cells[..., 1]
-        far = self.size - 2
+        x, y, far = cells[..., 0], cells[..., 1], self.size - 2
         door = (x == state.wall) & (y == state.row)
         wall = (x == state.wall) | (x < 1) | (x > far) | (y < 1) | (y > far)
         key = (cells == state.key).all(axis=-1)
@@ -167,8 +150,6 @@ class DoorKeyFull(DoorKey):
     locked): 34 bits for a size of 5. It determines the state except the time.
     """
 
-    suffix = "-full"
-
     def observe(self, key: Key, state: EnvState, action: Array | None, params: EnvParams) -> Array:
         """Returns agent, direction, key and door, ``[3 n + 7]`` bool."""
         inside = self.size - 2
@@ -198,8 +179,7 @@ def visible(clear: Array) -> Array:
     Args:
       clear: ``[V, V]`` bool by column and row; sight passes through this cell.
     """
-    size = clear.shape[0]
-    index = jnp.arange(size)
+    index = jnp.arange(len(clear))
     before = index < index[:, None]
 
     def to_the_right(seen: Array, clear: Array) -> tuple[Array, Array]:
@@ -216,5 +196,5 @@ def visible(clear: Array) -> Array:
         mirrored, above_mirrored = to_the_right(seen[::-1], clear[::-1])
         return above | above_mirrored[::-1], mirrored[::-1]
 
-    _, rows = jax.lax.scan(one_row, index == size // 2, clear.T, reverse=True)
+    _, rows = jax.lax.scan(one_row, index == len(clear) // 2, clear.T, reverse=True)
     return rows.T

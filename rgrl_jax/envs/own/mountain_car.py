@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from gymnax.environments.classic_control import continuous_mountain_car as gymnax_car
 
+from rgrl_jax.envs.gymnax import Transition
 from rgrl_jax.types import Array, Key
 
 
@@ -22,7 +21,7 @@ class GymnasiumMountainCarContinuous(gymnax_car.ContinuousMountainCar):
 
     def step_env(
         self, key: Key, state: gymnax_car.EnvState, action: Array, params: gymnax_car.EnvParams
-    ) -> tuple[Array, gymnax_car.EnvState, Array, Array, dict[str, Any]]:
+    ) -> Transition:
         """Steps once with a force ``action ()``; returns position and velocity ``[2]`` first."""
         no_goal = params.replace(goal_position=jnp.inf)  # without a goal gymnax moves the car as Gymnasium does
         _, state, reward, _, _ = super().step_env(key, state, action, no_goal)

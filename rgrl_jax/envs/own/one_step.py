@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +9,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 from gymnax.environments.environment import EnvParams
 
+from rgrl_jax.envs.gymnax import Transition
 from rgrl_jax.types import Array, Key
 
 
@@ -25,7 +24,6 @@ class EnvState(environment.EnvState):
 class OneStep(environment.Environment[EnvState, EnvParams]):
     """Base class of tasks of one step."""
 
-    name, num_actions = "OneStep", 0
     default_params = EnvParams(max_steps_in_episode=1)
 
     def sample_task(self, key: Key) -> tuple[Array, Array]:
@@ -41,13 +39,10 @@ class OneStep(environment.Environment[EnvState, EnvParams]):
         observation, target = self.sample_task(key)
         return observation, EnvState(time=jnp.int32(0), observation=observation, target=target)
 
-    def step_env(
-        self, key: Key, state: EnvState, action: Array, params: EnvParams
-    ) -> tuple[Array, EnvState, Array, Array, dict[str, Any]]:
+    def step_env(self, key: Key, state: EnvState, action: Array, params: EnvParams) -> Transition:
         """Rewards the answer and ends the episode; the observation ``[n]`` stays."""
-        reward = self.reward(jnp.asarray(action), state.target)
-        state = state.replace(time=state.time + 1)
-        return state.observation, state, reward.astype(jnp.float32), jnp.bool_(True), {}
+        reward = self.reward(jnp.asarray(action), state.target).astype(jnp.float32)
+        return state.observation, state.replace(time=state.time + 1), reward, jnp.bool_(True), {}
 
     def is_terminated(self, state: EnvState, params: EnvParams) -> Array:
         """Tells whether the action was taken."""
@@ -55,22 +50,18 @@ class OneStep(environment.Environment[EnvState, EnvParams]):
 
 
 class Multiplexer(OneStep):
-    """Task to read the one of ``2 ** address_bits`` data bits that the address bits name.
+    """Task to read the one of ``2 ** k`` data bits that the ``k = address_bits`` address bits name.
 
     Observation ``[k + 2 ** k]`` float32 of -1 and 1: first the address, most significant bit first, then the data;
     all bits are drawn independently and evenly. Action 1 states that the bit is on, action 0 that it is off. Reward:
     1 if that is right, -1 otherwise; guessing earns 0 on average. Source: Barto (1985), with the coding of the
     reference code of weight maximization (k = 4) and MAP propagation (k = 5).
-
-    Attributes:
-      address_bits: ``k``.
     """
 
     num_actions = 2
 
     def __init__(self, address_bits: int):
         self.address_bits = address_bits
-        self.name = f"Multiplexer-{address_bits}"
 
     def sample_task(self, key: Key) -> tuple[Array, Array]:
         """Draws bits ``[k + 2 ** k]`` as -1 and 1; the answer is the addressed one as 0 or 1."""
@@ -100,7 +91,7 @@ class ScalarRegression(OneStep):
     Answers are clipped to -100..100. Source: the reference code of MAP propagation, with other ``A`` and ``B``.
     """
 
-    name = "ScalarRegression"
+    num_actions = 0
     SIZE, BOUND = 8, 100.0
 
     def __init__(self) -> None:
