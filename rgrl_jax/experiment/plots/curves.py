@@ -44,6 +44,7 @@ def learning(
     if np.nanmax(np.append(metrics.model_loss, 0.0)) > 0:
         axes[1].set_yscale("log")
     axes[-1].set_xlabel("training episode")
+    axes[-1].xaxis.get_major_locator().set_params(integer=True)
     return finish(figure, title, path)
 
 

@@ -116,7 +116,7 @@ def _draw_rewards(
     horizon, every = prediction.mask.shape[-1], config.planner.replan_every
     starts, known = range(*steps, horizon), np.asarray(prediction.mask)[episode] > 0
     true = np.asarray(prediction.true_reward)[episode, slice(*steps), 0]
-    axis.plot(range(*steps), true, color="black", label="what came")
+    axis.plot(range(*steps), true, color="black", label="observed")
     _draw_predicted(axis, np.asarray(prediction.reward)[episode], known, starts, shift=0)
     promised = np.asarray(plans.predicted.reward)[:, episode].mean(axis=-1)
     for i, t in enumerate(starts):
@@ -132,7 +132,7 @@ def _draw_predicted(axis: Any, predicted: NDArray, known: NDArray, starts: Seque
         rows = predicted[t][:, known[t]]
         x = t + shift + np.arange(rows.shape[1])
         middle, deviation = rows.mean(axis=0), rows.std(axis=0)
-        labels = ("predicted", "between members") if i == 0 else (None, None)
+        labels = ("predicted", "spread of members") if i == 0 else (None, None)
         axis.plot(x, middle, color=ORANGE, linestyle="--", linewidth=1.5, label=labels[0])
         axis.plot(x[:1], middle[:1], "o", color=ORANGE, markersize=3)
         low, high = middle - deviation, middle + deviation
@@ -159,7 +159,7 @@ def model_error(prediction: EpisodePrediction, *, title: str = "", path: str | P
         for i, member in enumerate(errors.member):
             axis.plot(x, member, color=ORANGE, linewidth=0.7, marker=marker, label=None if i else "each member")
         axis.plot(x, errors.mean, color=BLUE, linewidth=2.2, marker=marker, label="the members' mean")
-        axis.plot(x, errors.disagreement, color=GREEN, linestyle="--", marker=marker, label="between members")
+        axis.plot(x, errors.disagreement, color=GREEN, linestyle="--", marker=marker, label="spread of members")
         axis.plot(x, errors.constant, color="0.3", linestyle=":", marker=marker, label="a constant guess")
         axis.set_title(name, fontsize="medium")
         axis.set_xlabel("steps ahead")
