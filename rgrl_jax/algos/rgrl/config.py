@@ -8,7 +8,7 @@ import numpy as np
 
 from rgrl_jax.algos.base import Config
 from rgrl_jax.algos.fields import Group, choice, flag, group, integer, name, number, optimizer
-from rgrl_jax.algos.rgrl.models.base import get_factory
+from rgrl_jax.algos.rgrl.models.base import check_name
 from rgrl_jax.envs.registry import make
 from rgrl_jax.envs.spec import EnvSpec
 from rgrl_jax.types import Box, Discrete
@@ -235,7 +235,7 @@ class RGRLConfig(Config):
           ValueError: one sentence with the field, its value and what is allowed.
         """
         super().validate()
-        get_factory(self.model.kind)
+        check_name(self.model.kind)
         self._check_model()
         self._check_planner()
         self._check_replay()

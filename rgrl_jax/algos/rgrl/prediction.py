@@ -111,18 +111,17 @@ def _predict_episode(state: RGRLState, episode: Episode, config: RGRLConfig) -> 
 
         def from_row(row: Array) -> EpisodePrediction:
             window = get_window(row)
-            out = jax.vmap(partial(_predict, components=components, window=window))(state.params)
-            return _readable(window, out, config, components, row < length)
+
+            def predict(member: PyTree) -> ModelOutput:
+                memory = components.model.encode_history(member, window.history)
+                return components.model.apply(member, memory, window.present, window.actions)
+
+            return _readable(window, jax.vmap(predict)(state.params), config, components, row < length)
 
         return jax.lax.map(from_row, jnp.arange(rows - 1), batch_size=64)
 
     found = jax.vmap(along)(jnp.arange(episode.length.shape[0]))
     return found.replace(length=episode.length)
-
-
-def _predict(member: PyTree, components: Components, window: Window) -> ModelOutput:
-    memory = components.model.encode_history(member, window.history)
-    return components.model.apply(member, memory, window.present, window.actions)
 
 
 def _readable(

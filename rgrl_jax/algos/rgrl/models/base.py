@@ -117,21 +117,17 @@ def names() -> list[str]:
     return sorted(_MODELS)
 
 
-def get_factory(name: str) -> ModelFactory:
-    """Returns the function that makes the model called ``name``.
+def check_name(name: str) -> None:
+    """Checks that there is a model of this name.
 
     Raises:
-      ValueError: no such model; the message names the nearest ones.
+      ValueError: there is none; the message gives the nearest ones.
     """
     if name not in _MODELS:
         raise ValueError(f"model.kind = {name!r} is not registered; nearest: {nearest(name, names())}")
-    return _MODELS[name]
 
 
 def make(name: str, spec: ModelSpec) -> Model:
-    """Makes the model registered as ``name``.
-
-    Raises:
-      ValueError: no such model; the message names the nearest ones.
-    """
-    return get_factory(name)(spec)
+    """Makes the model registered as ``name``; raises as `check_name` does."""
+    check_name(name)
+    return _MODELS[name](spec)
