@@ -16,7 +16,7 @@ class NeuronDDPGConfig(DDPGConfig):
         "feedforward", "recurrent", help="Layers that feed each other, or one pool of all neurons."
     )
     inner_steps: int = integer(3, "Steps of a recurrent pool from rest to action.", low=1, symbol="ℓ")
-    biases: bool = flag(True, "Whether the actor's neurons have biases.")
+    biases: bool = flag(True, "Biases in the actor.")
     trained_layers: str = choice(
         "all",
         "outputs",
@@ -48,8 +48,8 @@ class NeuronDDPGConfig(DDPGConfig):
         help="Values that the actor climbs: every neuron its own critic's, or all layers together the whole-action "
         "critic's as in DDPG, beside which critics of neurons only learn.",
     )
-    train_both_critics: bool = flag(False, "Whether a whole-action critic learns too, from which nothing learns.")
-    discounted: bool = flag(True, "Whether critics of neurons discount; the draft's first experiment does not.")
+    train_both_critics: bool = flag(False, "Train a whole-action critic too, from which nothing learns.")
+    discounted: bool = flag(True, "Discount in critics of neurons; the draft's first experiment does not.")
     loss: str = choice("mean", "half", help="Loss of critics: the mean squared error, or half of it as in the draft.")
     neuron_lr: float = number(1e-3, "Learning rate of the critics of neurons.")
     voltage_source: str = choice(

@@ -44,7 +44,7 @@ class NetworkSpec(NamedTuple):
 
     @property
     def passes(self) -> tuple[tuple[int, int], ...]:
-        """Layer, and number of neurons, of each pass from observation to action: of layers, or of inner steps."""
+        """Lists layer and number of neurons of each pass from observation to action: of layers, or of inner steps."""
         if self.recurrent:
             return ((0, sum(self.sizes)),) * self.inner_steps
         return tuple(enumerate(self.sizes[1:]))
