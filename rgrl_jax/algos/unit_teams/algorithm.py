@@ -16,34 +16,25 @@ from flax import struct
 
 from rgrl_jax import display
 from rgrl_jax.algos.base import Algorithm, Cost, register_algorithm, tree_bytes
-from rgrl_jax.algos.unit_teams.build import AgentSpec, build, decode_action
+from rgrl_jax.algos.unit_teams import online_learner
+from rgrl_jax.algos.unit_teams.build import build, decode_action
 from rgrl_jax.algos.unit_teams.config import UnitTeamConfig
 from rgrl_jax.algos.unit_teams.network import NetworkSpec, draw_uniform, forward, init_weights
-from rgrl_jax.algos.unit_teams.online_learner import (
-    OnlineLearner,
-    decide,
-    learn_from_step,
-    start_learner,
-    update_traces,
-)
+from rgrl_jax.algos.unit_teams.online_learner import OnlineLearner
 from rgrl_jax.algos.unit_teams.presets import PRESETS
 from rgrl_jax.algos.unit_teams.weight_updates import TrainedNetwork, init_network
 from rgrl_jax.normalization import flatten_obs
-from rgrl_jax.rollout import Actor, Policy, Timestep, episode_metrics
+from rgrl_jax.rollout import Actor, Timestep, episode_metrics
 from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 
 class UnitTeamState(display.Record, struct.PyTreeNode):
-    """State of a run between episodes.
+    """State of a run between episodes; counts are scalar int32.
 
     Attributes:
-      key: key of the run.
-      actor: the network that acts.
-      critic: the network that predicts returns, or None.
-      updates: weight updates so far, scalar int32.
-      episode: rows of the metrics finished, scalar int32.
-      episode_in_row: episodes finished of the present row, scalar int32 below ``episodes_per_row``.
-      env_steps: environment steps taken, scalar int32.
+      updates: weight updates so far.
+      episode: rows of the metrics finished.
+      episode_in_row: episodes finished of the present row, below ``episodes_per_row``.
     """
 
     key: Key
@@ -63,15 +54,10 @@ def init(key: Key, config: UnitTeamConfig) -> UnitTeamState:
     def network(key: Key, spec: NetworkSpec) -> TrainedNetwork:
         return init_network(init_weights(key, spec, config.initial_bias), agent.actor_optimizer)
 
-    return UnitTeamState(
-        key=run_key,
-        actor=network(actor_key, agent.actor),
-        critic=None if agent.critic is None else network(critic_key, agent.critic),
-        updates=jnp.int32(0),
-        episode=jnp.int32(0),
-        episode_in_row=jnp.int32(0),
-        env_steps=jnp.int32(0),
-    )
+    actor = network(actor_key, agent.actor)
+    critic = None if agent.critic is None else network(critic_key, agent.critic)
+    counts = {name: jnp.int32(0) for name in ("updates", "episode", "episode_in_row", "env_steps")}
+    return UnitTeamState(run_key, actor, critic, **counts)
 
 
 def act(state: UnitTeamState, config: UnitTeamConfig) -> Actor:
@@ -79,26 +65,23 @@ def act(state: UnitTeamState, config: UnitTeamConfig) -> Actor:
     key = jax.random.fold_in(state.key, state.episode)
     if config.episodes_per_row > 1:  # a row of one episode is keyed like the episodes of all algorithms
         key = jax.random.fold_in(key, state.episode_in_row)
-    learner = start_learner(state.actor, state.critic, state.updates, config)
-    return Actor(key, _make_training_policy(build(config), config), config.num_envs, learner, info={})
-
-
-def _make_training_policy(agent: AgentSpec, config: UnitTeamConfig) -> Policy:
-    spec = config.spec
+    spec, agent = config.spec, build(config)
 
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
         learner: OnlineLearner = timestep.carry
         x = jax.vmap(partial(flatten_obs, space=spec.observation))(timestep.episode.obs[timestep.t])
-        decision = decide(key, learner, agent, x)
+        decision = online_learner.decide(key, learner, agent, x)
         if spec.max_steps > 1:  # else there is no step before this decision
-            learner = learn_from_step(learner, timestep.episode, timestep.t, decision.value, agent, config)
-        learner = update_traces(learner, decision, agent, config)
+            episode, t = timestep.episode, timestep.t
+            learner = online_learner.learn_from_step(learner, episode, t, decision.value, agent, config)
+        learner = online_learner.update_traces(learner, decision, agent, config)
         if config.learning_signal == "target":
             learner = learner.replace(target=timestep.env_state.target)
         actions = jax.vmap(partial(decode_action, space=spec.action, config=config))(decision.actor_pass.h[-1])
         return actions[None], learner, {}
 
-    return policy
+    learner = online_learner.start_learner(state.actor, state.critic, state.updates, config)
+    return Actor(key, policy, config.num_envs, learner, info={})
 
 
 def learn(
@@ -107,7 +90,8 @@ def learn(
     """Learns from the last step of the episode; ``carry`` has learnt from the others."""
     # The policy learns from a step when it is asked for the next action, which never happens after the last.
     end = episode.length.max()
-    learner = learn_from_step(carry, episode, end, jnp.zeros(config.num_envs), build(config), config)
+    value = jnp.zeros(config.num_envs)
+    learner = online_learner.learn_from_step(carry, episode, end, value, build(config), config)
     played = state.episode_in_row + 1
     row_is_full = played == config.episodes_per_row
     state = state.replace(

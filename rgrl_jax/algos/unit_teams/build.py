@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from rgrl_jax.algos.unit_teams.config import UnitTeamConfig
 from rgrl_jax.algos.unit_teams.network import NetworkSpec
 from rgrl_jax.algos.unit_teams.units import UNITS
-from rgrl_jax.algos.unit_teams.weight_updates import LrSchedule, Optimizer
+from rgrl_jax.algos.unit_teams.weight_updates import Optimizer
 from rgrl_jax.normalization import bounds, space_size
 from rgrl_jax.types import Array, Box, Discrete, Scalar, Space
 
@@ -24,7 +24,7 @@ class AgentSpec(NamedTuple):
 
 
 def build(config: UnitTeamConfig) -> AgentSpec:
-    """Builds the specs of actor and critic."""
+    """Builds networks and optimizers of actor and critic."""
     inputs, outputs = (space_size(space) for space in (config.spec.observation, config.spec.action))
     dispersions = config.actor_variance if config.units == "gaussian" else config.temperature
     if isinstance(config.spec.action, Box):
@@ -34,21 +34,14 @@ def build(config: UnitTeamConfig) -> AgentSpec:
     actor = _network((inputs, *config.hidden, outputs), config.units, output, (*dispersions[:-1], dispersion))
     kinds = ("gaussian", "gaussian_linear") if config.critic == "map_prop" else ("softplus", "linear")
     critic = _network((inputs, *config.hidden, 1), *kinds, config.critic_variance)
-    return AgentSpec(
-        actor=actor,
-        critic=None if config.critic == "none" else critic,
-        actor_optimizer=_optimizer(config.actor_lr, config.actor_lr_end, config),
-        critic_optimizer=_optimizer(config.critic_lr, config.critic_lr_end, config),
-    )
+    schedules = (config.actor_lr, config.actor_lr_end), (config.critic_lr, config.critic_lr_end)
+    adam = (config.adam_eps, config.bias_correction_until)
+    optimizers = (Optimizer(config.optimizer, *schedule, config.lr_decay_steps, *adam) for schedule in schedules)
+    return AgentSpec(actor, None if config.critic == "none" else critic, *optimizers)
 
 
 def _network(sizes: tuple[int, ...], hidden: str, output: str, dispersions: tuple[Scalar, ...]) -> NetworkSpec:
     return NetworkSpec(sizes, (UNITS[hidden],) * (len(sizes) - 2) + (UNITS[output],), dispersions)
-
-
-def _optimizer(start: tuple[float, ...], end: tuple[float, ...], config: UnitTeamConfig) -> Optimizer:
-    lr = LrSchedule(start, end, config.lr_decay_steps)
-    return Optimizer(config.optimizer, lr, config.adam_eps, config.bias_correction_until)
 
 
 def decode_action(output: Array, space: Space, config: UnitTeamConfig) -> Array:

@@ -10,24 +10,19 @@ from rgrl_jax.algos.base import Config
 from rgrl_jax.algos.fields import choice, flag, integer, integers, number, numbers
 from rgrl_jax.types import Discrete
 
-TRAINABLE_UNITS: dict[str, tuple[str, ...]] = {
-    "reinforce": ("bernoulli", "gaussian"),
-    "map_prop": ("gaussian", "bernoulli"),
-    "weight_max": ("bernoulli",),
-    "weight_max_traces": ("bernoulli",),
-    "ste": ("bernoulli",),
-    "backprop": ("relu", "softplus"),
+_ON_OR_OFF = "outgoing weights tell how much a unit matters only if it is on or off"
+_HIDDEN_UNITS: dict[str, tuple[tuple[str, ...], str]] = {
+    "reinforce": (("bernoulli", "gaussian"), "deterministic units have no eligibility of their own"),
+    "map_prop": (
+        ("gaussian", "bernoulli"),
+        "it looks for the most likely activities, and deterministic units have no distribution",
+    ),
+    "weight_max": (("bernoulli",), _ON_OR_OFF),
+    "weight_max_traces": (("bernoulli",), _ON_OR_OFF),
+    "ste": (("bernoulli",), "it replaces the missing slope of units that are on or off"),
+    "backprop": (("relu", "softplus"), "it needs a slope, so units may not be stochastic"),
 }
-"""Algorithms, and the kinds of hidden units that each can train."""
-
-_UNTRAINABLE_BECAUSE = {
-    "reinforce": "deterministic units have no eligibility of their own",
-    "map_prop": "it looks for the most likely activities, and deterministic units have no distribution",
-    "weight_max": "outgoing weights tell how much a unit matters only if it is on or off",
-    "weight_max_traces": "outgoing weights tell how much a unit matters only if it is on or off",
-    "ste": "it replaces the missing slope of units that are on or off",
-    "backprop": "it needs a slope, so units may not be stochastic",
-}
+"""Algorithms, the kinds of hidden units that each can train, and why it cannot train others."""
 
 
 class UnitTeamConfig(Config):
@@ -38,7 +33,7 @@ class UnitTeamConfig(Config):
 
     episodes: int = integer(1000, "Training episodes, or rows of episodes_per_row of them.", low=1)
     algorithm: str = choice(
-        *TRAINABLE_UNITS,
+        *_HIDDEN_UNITS,
         help="Learning signal of hidden units: the reward of all (reinforce), the same after hidden units moved to "
         "their most likely activities (map_prop), the change of the norm of their outgoing weights, without or with "
         "eligibility traces (weight_max, weight_max_traces), or the output's eligibility, passed down by the "
@@ -124,12 +119,6 @@ class UnitTeamConfig(Config):
           ValueError: one sentence with the field, its value and what is allowed.
         """
         super().validate()
-        self._check_layers()
-        self._check_algorithm()
-        if self.learning_signal == "target":
-            self._check_target()
-
-    def _check_layers(self) -> None:
         layers = len(self.hidden) + 1
         names = ("temperature", "actor_variance", "critic_variance")
         for name in (*names, "actor_lr", "actor_lr_end", "critic_lr", "critic_lr_end"):
@@ -138,13 +127,11 @@ class UnitTeamConfig(Config):
                 raise ValueError(
                     f"{name} = {entries} must have {layers} entries: {len(self.hidden)} hidden layers and the output"
                 )
-
-    def _check_algorithm(self) -> None:
-        trainable = TRAINABLE_UNITS[self.algorithm]
+        trainable, reason = _HIDDEN_UNITS[self.algorithm]
         if self.units not in trainable:
             raise ValueError(
-                f"units = {self.units!r} cannot be trained by algorithm = {self.algorithm!r}: "
-                f"{_UNTRAINABLE_BECAUSE[self.algorithm]}; units can be {' or '.join(trainable)}"
+                f"units = {self.units!r} cannot be trained by algorithm = {self.algorithm!r}: {reason}; "
+                f"units can be {' or '.join(trainable)}"
             )
         # Traced values were checked where they were concrete, or are mapped by somebody who knows.
         traced = fields.is_traced(self.actor_lambda)
@@ -156,6 +143,8 @@ class UnitTeamConfig(Config):
             raise ValueError(
                 f"delayed_unit_rewards = True needs algorithm = 'weight_max_traces', not {self.algorithm!r}"
             )
+        if self.learning_signal == "target":
+            self._check_target()
 
     def _check_target(self) -> None:
         spec = self.spec

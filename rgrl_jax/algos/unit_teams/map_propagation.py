@@ -25,9 +25,8 @@ def map_gradient_steps(
     backpropagation.
 
     Args:
-      weights: of the network.
-      spec: the network; its hidden units are Gaussian.
-      passed: where to start.
+      weights, spec: the network; its hidden units are Gaussian.
+      passed: where to start, ``[n_0], ..., [n_L]``.
       steps: gradient steps; static.
       step_size: in units of each layer's variance.
     """
@@ -54,9 +53,8 @@ def iterated_conditional_modes(weights: Weights, spec: NetworkSpec, passed: Forw
     discrete units; the number of sweeps is fixed here because shapes must be.
 
     Args:
-      weights: of the network.
-      spec: the network; its hidden units are Bernoulli.
-      passed: where to start.
+      weights, spec: the network; its hidden units are Bernoulli.
+      passed: where to start, ``[n_0], ..., [n_L]``.
       sweeps: times that every unit is set, from the bottom up; static.
     """
 
@@ -84,12 +82,9 @@ def iterated_conditional_modes(weights: Weights, spec: NetworkSpec, passed: Forw
 
 
 def divide_by_residual(e: tuple[Array, ...], residual: Array, floor: Scalar) -> tuple[Array, ...]:
-    """Turns the score of a Gaussian output into the gradient of its mean: divides by output minus mean.
+    """Turns the score of a Gaussian output into the gradient of its mean, in ``[n_1], ..., [n_L]``.
 
-    Args:
-      e: eligibilities ``[n_1], ..., [n_L]``.
-      residual: output minus its mean, scalar.
-      floor: least size of the divisor, which keeps its sign; positive scalar.
+    It divides by the residual, output minus mean, a scalar that keeps its sign and at least the size ``floor > 0``.
     """
     # The reference code divides by the residual as it is, in float64. In float32 it is rounded to 0 now and then, and
     # runs collapse.

@@ -18,13 +18,7 @@ from rgrl_jax.types import Array, Key, Scalar
 
 
 class NetworkSpec(NamedTuple):
-    """Sizes and units of a network, layer by layer from the bottom.
-
-    Attributes:
-      sizes: ``n_0, ..., n_L``, of the input and of every layer.
-      units: kind of units of each layer.
-      dispersions: temperature or variance of each layer, see `units`.
-    """
+    """Sizes ``n_0, ..., n_L`` of a network, and the kind of units and the dispersion of each layer, see `units`."""
 
     sizes: tuple[int, ...]
     units: tuple[Unit, ...]
@@ -43,12 +37,7 @@ class NetworkSpec(NamedTuple):
 
 
 class ForwardPass(NamedTuple):
-    """Activities and pre-activations of a network at one input.
-
-    Attributes:
-      h: input and activities ``[n_0], ..., [n_L]``.
-      z: pre-activations ``[n_1], ..., [n_L]``, always those that follow from ``h``.
-    """
+    """Input and activities ``h``, ``[n_0], ..., [n_L]``, and pre-activations ``z``, always those that follow."""
 
     h: tuple[Array, ...]
     z: tuple[Array, ...]
@@ -57,12 +46,7 @@ class ForwardPass(NamedTuple):
 def init_weights(key: Key, spec: NetworkSpec, bias: Scalar) -> Weights:
     """Draws weights uniformly within ``sqrt(6 / (n_in + n_out))`` (Glorot and Bengio, 2010).
 
-    An implicit activity counts in ``n_out``.
-
-    Args:
-      key: consumed.
-      spec: the network.
-      bias: half-width of the uniform distribution of the biases.
+    An implicit activity counts in ``n_out``; biases are drawn within ``bias``. Returns layers ``[n_in + 1, n_out]``.
     """
     weights = []
     for i, ((n_in, n_out), shape) in enumerate(zip(pairwise(spec.sizes), spec.shapes, strict=True)):
@@ -80,13 +64,9 @@ def draw_uniform(key: Key, shape: tuple[int, ...]) -> Array:
 
 
 def forward(weights: Weights, spec: NetworkSpec, u: Array, x: Array) -> ForwardPass:
-    """Draws all activities from the bottom up.
+    """Draws all activities at an input ``x [n_0]``, from the bottom up.
 
-    Args:
-      weights: of the network.
-      spec: the network.
-      u: random numbers ``[spec.num_draws]`` as of `draw_uniform`; given them, nothing else is random.
-      x: input ``[n_0]``.
+    Nothing is random but the numbers ``u [spec.num_draws]``, made by `draw_uniform`.
     """
     h, z, used = [x], [], 0
     for w, n, unit, dispersion in zip(weights, spec.sizes[1:], spec.units, spec.dispersions, strict=True):

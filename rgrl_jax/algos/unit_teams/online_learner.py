@@ -9,13 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from rgrl_jax.algos.unit_teams import map_propagation
 from rgrl_jax.algos.unit_teams.build import AgentSpec
 from rgrl_jax.algos.unit_teams.config import UnitTeamConfig
-from rgrl_jax.algos.unit_teams.map_propagation import (
-    divide_by_residual,
-    iterated_conditional_modes,
-    map_gradient_steps,
-)
 from rgrl_jax.algos.unit_teams.network import (
     ForwardPass,
     NetworkSpec,
@@ -25,6 +21,7 @@ from rgrl_jax.algos.unit_teams.network import (
     forward,
     output_mean,
 )
+from rgrl_jax.algos.unit_teams.units import UNITS
 from rgrl_jax.algos.unit_teams.weight_updates import (
     TrainedNetwork,
     update_by_signal,
@@ -39,11 +36,8 @@ class OnlineLearner(struct.PyTreeNode):
     """Carry of the policy of a training episode, in which the networks learn.
 
     Attributes:
-      actor: the network as it is now.
-      critic: the network as it is now, or None.
       updates: weight updates so far, scalar int32.
-      actor_traces: eligibility traces of each layer ``[N, n_in + 1, n_out]``.
-      critic_traces: those of the critic; empty without one.
+      actor_traces, critic_traces: eligibility traces of each layer ``[N, n_in + 1, n_out]``; empty without critic.
       unit_rewards: with ``delayed_unit_rewards``, rewards ``[N, n_1], ...`` of the hidden layers for the next step;
         else empty.
       prediction: value predicted at the last decision ``[N]``; with targets, the mean of the actor's output.
@@ -63,13 +57,7 @@ class OnlineLearner(struct.PyTreeNode):
 
 
 class Decision(NamedTuple):
-    """Forward passes that lead to the actions of ``N`` environments.
-
-    Attributes:
-      actor_pass: leaves ``[N, ...]``.
-      critic_pass: leaves ``[N, ...]``; None without critic.
-      value: predicted by the critic ``[N]``; 0 without one.
-    """
+    """Passes of ``N`` environments, leaves ``[N, ...]``, and the critic's values ``[N]``, 0 without one."""
 
     actor_pass: ForwardPass
     critic_pass: ForwardPass | None
@@ -79,7 +67,7 @@ class Decision(NamedTuple):
 def start_learner(
     actor: TrainedNetwork, critic: TrainedNetwork | None, updates: Array, config: UnitTeamConfig
 ) -> OnlineLearner:
-    """Makes the learner at the start of an episode, with empty traces."""
+    """Makes the learner at the start of an episode, with traces ``[N, n_in + 1, n_out]`` of 0."""
     n = config.num_envs
 
     def no_traces(network: TrainedNetwork | None) -> Weights:
@@ -122,21 +110,17 @@ def learn_from_step(
 
     Args:
       learner: with the traces up to the decision that led here.
-      episode: of ``N`` environments.
-      t: the present row, scalar.
+      episode, t: of ``N`` environments, and the present row, scalar.
       value: predicted for it ``[N]``; 0 without critic.
-      agent: its networks.
-      config: its config.
     """
     # Environments that ended before row t are frozen there: they would teach their last step again.
     stepped = (episode.length == t).astype(jnp.float32)
     env_weights = stepped / jnp.maximum(stepped.sum(), 1.0)
     signal = _learning_signal(learner, episode, t, value, config) * stepped
     actor, unit_rewards = _update_actor(learner, signal, env_weights, agent, config)
-    critic = learner.critic
+    critic, arguments = learner.critic, (signal, env_weights, learner.updates, agent.critic_optimizer)
     if critic is not None:
-        traces, optimizer = learner.critic_traces, agent.critic_optimizer
-        critic = update_by_signal(critic, traces, signal, env_weights, learner.updates, optimizer)
+        critic = update_by_signal(critic, learner.critic_traces, *arguments)
     updated = learner.replace(
         actor=actor,
         critic=critic,
@@ -169,14 +153,12 @@ def _update_actor(
     learner: OnlineLearner, signal: Array, env_weights: Array, agent: AgentSpec, config: UnitTeamConfig
 ) -> tuple[TrainedNetwork, tuple[Array, ...]]:
     """Updates the actor; returns it, and the rewards of its hidden units at the next step."""
-    traces, optimizer = learner.actor_traces, agent.actor_optimizer
-    arguments = (learner.actor, traces, signal, env_weights, learner.updates, optimizer)
+    arguments = (learner.actor, learner.actor_traces, signal, env_weights, learner.updates, agent.actor_optimizer)
     if not config.algorithm.startswith("weight_max"):
         return update_by_signal(*arguments), ()
+    delayed = learner.unit_rewards if config.delayed_unit_rewards else None
     network, unit_rewards = update_by_weight_maximization(
-        *arguments,
-        norm_exponent=config.norm_exponent,
-        delayed_rewards=learner.unit_rewards if config.delayed_unit_rewards else None,
+        *arguments, norm_exponent=config.norm_exponent, delayed_rewards=delayed
     )
     return network, unit_rewards if config.delayed_unit_rewards else ()
 
@@ -184,19 +166,21 @@ def _update_actor(
 def update_traces(
     learner: OnlineLearner, decision: Decision, agent: AgentSpec, config: UnitTeamConfig
 ) -> OnlineLearner:
-    """Adds the eligibilities of a decision to the traces, and keeps its prediction."""
+    """Adds the eligibilities of a decision to the traces ``[N, n_in + 1, n_out]``, and keeps its prediction."""
     # As in the reference code the activities were drawn before the weights learnt from the step that led here, and
     # the eligibilities are computed with the weights after it.
-    weights, decay = learner.actor.weights, config.discount * config.actor_lambda
-    passed, e = jax.vmap(partial(_actor_eligibilities, weights, agent.actor, config))(decision.actor_pass)
+    decay, of_mean = config.discount * config.actor_lambda, config.learning_signal == "target"
+    rule = partial(_eligibilities, learner.actor.weights, agent.actor, config.algorithm, of_mean, config)
+    passed, e = jax.vmap(rule)(decision.actor_pass)
     learner = learner.replace(
         actor_traces=_accumulate(learner.actor_traces, passed, e, decay),
         prediction=decision.value if learner.target is None else _first_output_mean(agent.actor, passed),
     )
     if learner.critic is None or agent.critic is None or decision.critic_pass is None:
         return learner
-    weights, decay = learner.critic.weights, config.discount * config.critic_lambda
-    passed, e = jax.vmap(partial(_critic_eligibilities, weights, agent.critic, config))(decision.critic_pass)
+    decay = config.discount * config.critic_lambda
+    rule = partial(_eligibilities, learner.critic.weights, agent.critic, config.critic, True, config)
+    passed, e = jax.vmap(rule)(decision.critic_pass)
     return learner.replace(critic_traces=_accumulate(learner.critic_traces, passed, e, decay))
 
 
@@ -207,33 +191,24 @@ def _accumulate(traces: Weights, passed: ForwardPass, e: tuple[Array, ...], deca
     return tuple(decay * trace + gradient for trace, gradient in zip(traces, gradients, strict=True))
 
 
-def _actor_eligibilities(
-    weights: Weights, spec: NetworkSpec, config: UnitTeamConfig, passed: ForwardPass
+def _eligibilities(
+    weights: Weights, spec: NetworkSpec, rule: str, of_mean: bool, config: UnitTeamConfig, passed: ForwardPass
 ) -> tuple[ForwardPass, tuple[Array, ...]]:
-    """Computes the pass that the actor learns from, and its eligibilities."""
-    if config.algorithm in ("ste", "backprop"):
+    """Computes the pass that a network learns from, and its eligibilities.
+
+    Args:
+      rule: an algorithm, which the critic need not share with the actor.
+      of_mean: whether eligibilities are turned into gradients of the mean of the first output.
+    """
+    if rule in ("ste", "backprop"):
         return passed, backpropagate(weights, spec, passed)
-    if config.algorithm == "map_prop" and config.units == "bernoulli":
-        passed = iterated_conditional_modes(weights, spec, passed, config.icm_sweeps)
-    elif config.algorithm == "map_prop":
-        passed = map_gradient_steps(weights, spec, passed, config.map_steps, config.map_step_size)
+    if rule == "map_prop" and spec.units[0] is UNITS["bernoulli"]:
+        passed = map_propagation.iterated_conditional_modes(weights, spec, passed, config.icm_sweeps)
+    elif rule == "map_prop":
+        passed = map_propagation.map_gradient_steps(weights, spec, passed, config.map_steps, config.map_step_size)
     e = eligibilities(spec, passed)
-    return passed, _gradient_of_mean(e, spec, passed, config) if config.learning_signal == "target" else e
-
-
-def _critic_eligibilities(
-    weights: Weights, spec: NetworkSpec, config: UnitTeamConfig, passed: ForwardPass
-) -> tuple[ForwardPass, tuple[Array, ...]]:
-    """Computes the pass that the critic learns from, and its eligibilities."""
-    if config.critic == "backprop":
-        return passed, backpropagate(weights, spec, passed)
-    passed = map_gradient_steps(weights, spec, passed, config.map_steps, config.map_step_size)
-    return passed, _gradient_of_mean(eligibilities(spec, passed), spec, passed, config)
-
-
-def _gradient_of_mean(
-    e: tuple[Array, ...], spec: NetworkSpec, passed: ForwardPass, config: UnitTeamConfig
-) -> tuple[Array, ...]:
-    """Turns eligibilities into gradients of the mean of the first output; ``residual_floor`` is in its deviations."""
-    residual = passed.h[-1][0] - output_mean(spec, passed)[0]
-    return divide_by_residual(e, residual, config.residual_floor * jnp.sqrt(spec.dispersions[-1]))
+    if of_mean:
+        residual = passed.h[-1][0] - output_mean(spec, passed)[0]
+        floor = config.residual_floor * jnp.sqrt(spec.dispersions[-1])
+        e = map_propagation.divide_by_residual(e, residual, floor)
+    return passed, e

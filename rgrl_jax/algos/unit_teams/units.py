@@ -20,25 +20,28 @@ class Unit(NamedTuple):
     """A kind of unit, with pre-activations ``z [n]`` and activities ``h [n + implicit]``.
 
     Attributes:
-      stochastic: whether a layer needs a random number for each activity.
-      implicit: activities without a pre-activation of their own, 0 or 1.
       draw: ``(u, z, dispersion) -> h`` from numbers ``u [n + implicit]``, uniform within 0..1, both excluded.
       mean: ``(z, dispersion) -> E[h]``.
       slope: ``(z, dispersion) -> dE[h]/dz [n]``, unit by unit; never asked of a softmax, which is always an output.
       log_prob: ``(h, z, dispersion) -> ()`` of all units of the layer together; 0 for deterministic ones.
       eligibility: ``(h, z, dispersion) -> [n]``, the gradient of ``log_prob`` with respect to ``z``; 1 for `linear`.
+      stochastic: whether a layer needs a random number for each activity.
+      implicit: activities without a pre-activation of their own, 0 or 1.
     """
 
-    stochastic: bool
-    implicit: int
     draw: Callable[[Array, Array, Scalar], Array]
     mean: Callable[[Array, Scalar], Array]
     slope: Callable[[Array, Scalar], Array]
     log_prob: Callable[[Array, Array, Scalar], Array]
     eligibility: Callable[[Array, Array, Scalar], Array]
+    stochastic: bool = True
+    implicit: int = 0
 
 
 def _bernoulli() -> Unit:
+    def draw(u: Array, z: Array, temperature: Scalar) -> Array:
+        return (u < mean(z, temperature)).astype(jnp.float32)
+
     def mean(z: Array, temperature: Scalar) -> Array:
         return jax.nn.sigmoid(z / temperature)
 
@@ -50,14 +53,18 @@ def _bernoulli() -> Unit:
         logit = z / temperature
         return (h * logit - jax.nn.softplus(logit)).sum()
 
+    return Unit(draw, mean, slope, log_prob, eligibility=lambda h, z, t: (h - mean(z, t)) / t)
+
+
+def _deterministic(activation: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Unit:
+    """Makes units without chance: they have no eligibility, so they learn only from what is passed down to them."""
     return Unit(
-        stochastic=True,
-        implicit=0,
-        draw=lambda u, z, t: (u < mean(z, t)).astype(jnp.float32),
-        mean=mean,
-        slope=slope,
-        log_prob=log_prob,
-        eligibility=lambda h, z, t: (h - mean(z, t)) / t,
+        draw=lambda u, z, v: activation(z),
+        mean=lambda z, v: activation(z),
+        slope=lambda z, v: slope(z),
+        log_prob=lambda h, z, v: jnp.zeros(()),
+        eligibility=lambda h, z, v: jnp.zeros_like(z),
+        stochastic=False,
     )
 
 
@@ -67,28 +74,12 @@ def _gaussian(activation: Callable[[Array], Array], slope: Callable[[Array], Arr
     def log_prob(h: Array, z: Array, variance: Scalar) -> Array:
         return -0.5 * ((h - activation(z)) ** 2 / variance + jnp.log(2.0 * math.pi * variance)).sum()
 
-    return Unit(
-        stochastic=True,
-        implicit=0,
+    return _deterministic(activation, slope)._replace(
         # By the quantile function, so that all kinds of units draw from the same uniform numbers.
         draw=lambda u, z, v: activation(z) + jnp.sqrt(v) * jax.scipy.special.ndtri(u),
-        mean=lambda z, v: activation(z),
-        slope=lambda z, v: slope(z),
         log_prob=log_prob,
         eligibility=lambda h, z, v: (h - activation(z)) * slope(z) / v,
-    )
-
-
-def _deterministic(activation: Callable[[Array], Array], slope: Callable[[Array], Array]) -> Unit:
-    """Makes units without chance: they have no eligibility, so they learn only from what is passed down to them."""
-    return Unit(
-        stochastic=False,
-        implicit=0,
-        draw=lambda u, z, v: activation(z),
-        mean=lambda z, v: activation(z),
-        slope=lambda z, v: slope(z),
-        log_prob=lambda h, z, v: jnp.zeros(()),
-        eligibility=lambda h, z, v: jnp.zeros_like(z),
+        stochastic=True,
     )
 
 
@@ -107,13 +98,12 @@ def _softmax(implicit: int) -> Unit:
         return jax.nn.one_hot(jnp.argmax(logits(z, temperature) + gumbel), u.shape[0])
 
     return Unit(
-        stochastic=True,
-        implicit=implicit,
-        draw=draw,
-        mean=mean,
+        draw,
+        mean,
         slope=lambda z, t: jnp.ones_like(z),
         log_prob=lambda h, z, t: (h * jax.nn.log_softmax(logits(z, t))).sum(),
         eligibility=lambda h, z, t: (h - mean(z, t))[: z.shape[0]] / t,
+        implicit=implicit,
     )
 
 

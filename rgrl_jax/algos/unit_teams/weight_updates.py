@@ -18,38 +18,25 @@ ADAM_BETAS = (0.9, 0.999)
 
 
 class TrainedNetwork(struct.PyTreeNode):
-    """Weights of a network with the state of their optimizer.
-
-    Attributes:
-      weights: of each layer ``[n_in + 1, n_out]``.
-      moments: Adam's first and second moments of each layer, of the same shape; empty for sgd.
-    """
+    """Weights of each layer ``[n_in + 1, n_out]``, and Adam's first and second moments of each; none for sgd."""
 
     weights: Weights
     moments: tuple[tuple[Array, Array], ...]
 
 
-class LrSchedule(NamedTuple):
-    """Learning rates of the layers, linear from ``start`` to ``end`` over ``decay_steps`` updates, then constant."""
-
-    start: tuple[Scalar, ...]
-    end: tuple[Scalar, ...]
-    decay_steps: Scalar
-
-
 class Optimizer(NamedTuple):
-    """Settings of gradient ascent.
+    """Settings of gradient ascent by ``adam`` or ``sgd``.
 
     Attributes:
-      name: ``adam`` or ``sgd``.
-      lr: learning rates.
-      adam_eps: of Adam.
+      lr, lr_end: learning rates of the layers, linear from one to the other over ``decay_steps`` updates.
       bias_correction_until: update, counted from 1, from which Adam no longer corrects its moments for their start
         at 0.
     """
 
     name: str
-    lr: LrSchedule
+    lr: tuple[Scalar, ...]
+    lr_end: tuple[Scalar, ...]
+    decay_steps: Scalar
     adam_eps: Scalar
     bias_correction_until: Scalar
 
@@ -68,29 +55,23 @@ def weight_gradient(h: Array, e: Array) -> Array:
 def apply_update(
     network: TrainedNetwork, layer: int, gradient: Array, updates: Array, optimizer: Optimizer
 ) -> TrainedNetwork:
-    """Moves the weights of one layer along a gradient, by sgd or by Adam (Kingma and Ba, 2015).
+    """Moves one layer along a gradient ``[n_in + 1, n_out]``, by sgd or by Adam (Kingma and Ba, 2015).
 
-    Args:
-      network: the network.
-      layer: its index, from 0.
-      gradient: ``[n_in + 1, n_out]``.
-      updates: made so far, scalar.
-      optimizer: its settings.
+    Layers are counted from 0; ``updates`` were made so far.
     """
-    lr = linear(updates, optimizer.lr.start[layer], optimizer.lr.end[layer], optimizer.lr.decay_steps)
+    lr = linear(updates, optimizer.lr[layer], optimizer.lr_end[layer], optimizer.decay_steps)
     if optimizer.name == "sgd":
         return network.replace(weights=_replace(network.weights, layer, network.weights[layer] + lr * gradient))
     t = updates + 1.0
-    moments = zip(network.moments[layer], ADAM_BETAS, (gradient, gradient**2), strict=True)
-    first, second = (beta * old + (1.0 - beta) * new for old, beta, new in moments)
+    averages = zip(network.moments[layer], ADAM_BETAS, (gradient, gradient**2), strict=True)
+    first, second = (beta * old + (1.0 - beta) * new for old, beta, new in averages)
     # As in the reference code the correction ends at a fixed update: at 1000, steps become suddenly
     # 1 / sqrt(1 - 0.999 ** 1000) = 1.26 times as large.
     correct = t < optimizer.bias_correction_until
     m, v = (x / jnp.where(correct, 1.0 - beta**t, 1.0) for x, beta in zip((first, second), ADAM_BETAS, strict=True))
     weights = network.weights[layer] + lr * m / (jnp.sqrt(v) + optimizer.adam_eps)
-    return TrainedNetwork(
-        _replace(network.weights, layer, weights), _replace(network.moments, layer, (first, second))
-    )
+    moments = _replace(network.moments, layer, (first, second))
+    return TrainedNetwork(_replace(network.weights, layer, weights), moments)
 
 
 def update_by_signal(
@@ -99,12 +80,9 @@ def update_by_signal(
     """Teaches every unit by the same scalar: ``dW^l = signal * trace^l``.
 
     Args:
-      network: the network.
-      traces: of each layer ``[N, n_in + 1, n_out]``.
-      signal: ``[N]``.
-      env_weights: weights of the environments in the mean ``[N]``.
+      network: moved along its traces, of each layer ``[N, n_in + 1, n_out]``.
+      signal, env_weights: of each environment, and its weight in the mean, ``[N]``.
       updates: made so far, scalar.
-      optimizer: its settings.
     """
     for i, trace in enumerate(traces):
         # One contraction, without the changes of every environment in memory.
@@ -126,20 +104,17 @@ def update_by_weight_maximization(
 ) -> tuple[TrainedNetwork, tuple[Array, ...]]:
     """Rewards every hidden unit with the change of the norm of its outgoing weights.
 
-    From the top down, ``G^l = trace^l R^l`` moves the weights, and the units below get
-    ``R^{l-1}_i = sum_j d|W^l_ij|^p / dW^l_ij * G^l_ij``. Biases are no outgoing weights. As in the reference code,
-    ``W`` are the weights after the update and there is no learning rate; equations 5 and 6 of the publication have
-    those before it and the learning rate as a factor, which does not matter to Adam.
+    From the top down, where the signal is the reward, ``G^l = trace^l R^l`` moves the weights, and the units below
+    get ``R^{l-1}_i = sum_j d|W^l_ij|^p / dW^l_ij * G^l_ij``: returned beside the network, ``[N, n_1], ...,
+    [N, n_{L-1}]``. Biases are no outgoing weights. As in the reference code, ``W`` are the weights after the update
+    and there is no learning rate; equations 5 and 6 of the publication have those before it and the learning rate as
+    a factor, which does not matter to Adam.
 
     Args:
-      network, traces, signal, env_weights, updates, optimizer: as for `update_by_signal`; ``signal`` is the reward of
-        the output layer.
+      network, traces, signal, env_weights, updates, optimizer: as for `update_by_signal`.
       norm_exponent: ``p``, 2 in all publications.
-      delayed_rewards: rewards ``[N, n_1], ..., [N, n_{L-1}]`` of the hidden layers from the step before, from which
-        they learn instead, as in the publication; None for no delay.
-
-    Returns:
-      The network, and the rewards of the hidden layers that came of this step.
+      delayed_rewards: those that the step before returned, from which hidden layers learn instead, as in the
+        publication; None for no delay.
     """
     reward = signal[:, None]
     rewards: list[Array] = []
@@ -156,12 +131,9 @@ def update_by_weight_maximization(
 
 
 def unit_rewards(layer: Array, change: Array, norm_exponent: float) -> Array:
-    """Computes the first-order change ``[N, n_in]`` of ``sum_j |W_ij|^p``.
+    """Computes the change ``[N, n_in]``, to first order, of ``sum_j |W_ij|^p`` by changes of the weights.
 
-    Args:
-      layer: weights ``[n_in + 1, n_out]``.
-      change: their changes ``[N, n_in + 1, n_out]``.
-      norm_exponent: ``p``.
+    The weights are ``[n_in + 1, n_out]``, their changes ``[N, n_in + 1, n_out]``.
     """
     outgoing = layer[:-1]
     slope = norm_exponent * jnp.abs(outgoing) ** (norm_exponent - 1.0) * jnp.sign(outgoing)

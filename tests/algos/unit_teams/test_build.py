@@ -25,8 +25,8 @@ def test_specs_by_hand():
 def test_learning_rates_by_hand():
     config = preset("CartPole-v1", algo="weight_max", optimizer="sgd", adam_eps=1e-5, lr_decay_steps=7.0)
     agent = build(config)
-    assert agent.actor_optimizer == ("sgd", (config.actor_lr, config.actor_lr_end, 7.0), 1e-5, 1000.0)
-    assert agent.critic_optimizer == ("sgd", (config.critic_lr, config.critic_lr_end, 7.0), 1e-5, 1000.0)
+    assert agent.actor_optimizer == ("sgd", config.actor_lr, config.actor_lr_end, 7.0, 1e-5, 1000.0)
+    assert agent.critic_optimizer == ("sgd", config.critic_lr, config.critic_lr_end, 7.0, 1e-5, 1000.0)
 
 
 def test_discrete_outputs_become_actions():

@@ -6,7 +6,6 @@ import pytest
 from algos.unit_teams.networks import permute_layer
 
 from rgrl_jax.algos.unit_teams.weight_updates import (
-    LrSchedule,
     Optimizer,
     TrainedNetwork,
     apply_update,
@@ -17,7 +16,7 @@ from rgrl_jax.algos.unit_teams.weight_updates import (
 )
 
 LR = (0.3, 0.2, 0.1)
-SGD = Optimizer("sgd", LrSchedule(LR, LR, 1.0), 1e-8, 1000.0)
+SGD = Optimizer("sgd", LR, LR, 1.0, 1e-8, 1000.0)
 
 
 def learning_problem(n=2, sizes=(3, 5, 4, 2), seed=0):
@@ -90,7 +89,7 @@ def test_adam_is_the_published_one_with_a_switch(until):
     """NumPy in float64 over six updates with a falling learning rate; corrections end at update ``until``."""
     draw = np.random.default_rng(0)
     weights, gradients = draw.normal(size=(3, 2)), draw.normal(size=(6, 3, 2))
-    adam = Optimizer("adam", LrSchedule((0.1,), (0.02,), 4.0), 1e-8, until)
+    adam = Optimizer("adam", (0.1,), (0.02,), 4.0, 1e-8, until)
     net = init_network((jnp.asarray(weights, jnp.float32),), adam)
     m = v = np.zeros((3, 2))
     for t, gradient in enumerate(gradients, start=1):
