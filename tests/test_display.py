@@ -1,24 +1,123 @@
-"""Configs, states and plans show themselves in a few words, whatever their leaves are, and stay pytrees."""
-
-import re
+"""Texts and tables of records, whatever their leaves are."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from tiny import assert_same, tiny_config
+from flax import struct
 
-import rgrl_jax as rgrl
 from rgrl_jax import display
-from rgrl_jax.algos import fields
-from rgrl_jax.algos.rgrl import config as groups
-from rgrl_jax.planning import ModelOutput, PlanOutput
+from rgrl_jax.planning import PlanOutput
+from rgrl_jax.planning.outputs import ModelOutput
 
-CONFIGS = [
-    tiny_config(),
-    rgrl.preset("CartPole-v1", algo="backprop"),
-    rgrl.preset("Pendulum-v1", algo="ddpg"),
-    rgrl.preset("CartPole-v1", algo="udrlpg"),
-]
+
+class Leaf(display.Node):
+    """A node without a text of its own."""
+
+    x: float = 1.0
+
+
+class Shown(Leaf):
+    """One that inherits none either, and one that has one."""
+
+    y: float = 2.0
+
+    def __repr__(self):
+        return f"Shown {self.y}"
+
+
+class Heir(Shown):
+    """One that inherits it."""
+
+    z: float = 3.0
+
+
+class Big(display.Record, struct.PyTreeNode):
+    """A record, which may name both bases."""
+
+    a: jax.Array
+    b: dict
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (3, "3"),
+        ("a", "'a'"),
+        (None, "None"),
+        (jnp.float32(0.5), "0.5"),
+        (jnp.int32(7), "7"),
+        (jnp.bool_(True), "True"),
+        ((1, jnp.float32(0.5)), "(1, 0.5)"),
+        ((1,), "(1,)"),
+        (jnp.zeros((0, 2)), "float32[0,2]"),
+        (np.arange(6).reshape(2, 3) / 2, "float64[2,3] of 0 to 2.5"),
+        (jnp.ones(4, jnp.int32), "int32[4] of 1"),
+        (jax.random.key(0), "key<fry>[]"),
+        (jax.ShapeDtypeStruct((2, 3), jnp.float32), "float32[2,3]"),
+    ],
+    ids=repr,
+)
+def test_show(value, text):
+    """Values in a few characters."""
+    assert display.show(value) == text
+
+
+def test_show_without_values():
+    """Of tracers and of arrays that were given away only type and shape are known."""
+    seen = []
+    jax.jit(lambda x: seen.append((display.show(x), display.mean(x))) or x)(jnp.ones(3))
+    assert seen == [("float32[3]", "float32[3]")]
+    gone = jnp.ones(2)
+    gone.delete()
+    assert display.show(gone) == display.mean(gone) == "float32[2]"
+
+
+def test_show_tree():
+    """One leaf as itself; several as how many numbers they are, with the first shapes."""
+    assert display.show_tree({"a": jnp.float32(2.0)}) == "2"
+    tree = {"a": jnp.zeros(2), "b": jnp.zeros((3, 4))}
+    assert display.show_tree(tree) == "14 numbers in 2 arrays: float32[2], float32[3,4]"
+    many = [jnp.zeros((100, 100))] * 4
+    assert display.show_tree(many).startswith("40,000 numbers in 4 arrays: float32[100,100], ")
+    assert display.show_tree(many).endswith(", ...") and display.show_tree(()) == "0 numbers in 0 arrays"
+
+
+def test_table():
+    """What is in it is escaped; a note stands below, if there is one."""
+    page = display.table("<b>", ("x",), [("y & z",)], "no <i>")
+    assert page == "<b>&lt;b&gt;</b><table><tr><th>x</th></tr><tr><td>y &amp; z</td></tr></table><p>no &lt;i&gt;</p>"
+    assert "<p>" not in display.table("t", ("x",), [])
+
+
+def test_differs():
+    """A number is compared, an array of several is always another, and so is what has no value."""
+    assert not display.differs(jnp.float32(0.5), 0.5) and display.differs(jnp.float32(0.4), 0.5)
+    assert display.differs(jnp.ones(1), 1.0) and display.differs(jax.ShapeDtypeStruct((), jnp.float32), 1.0)
+    assert not display.differs((1, jnp.float32(2.0)), (1, 2.0)) and display.differs((1,), (1, 2))
+    assert not display.differs(None, None) and display.differs(None, 1)
+
+
+def test_mean():
+    """Of an array; of none that are numbers type and shape."""
+    assert display.mean(jnp.array([1.0, 2.0])) == "1.5"
+    assert display.mean(jax.random.key(0)) == "key<fry>[]"
+    assert display.mean(jnp.zeros(0)) == "float32[0]"
+
+
+def test_nodes_inherit_their_text():
+    """Which a dataclass would write over; they are pytrees, and frozen, all the same."""
+    assert repr(Shown()) == "Shown 2.0" and repr(Heir(y=5.0)) == "Shown 5.0"
+    assert jax.tree.leaves(Heir()) == [1.0, 2.0, 3.0] and Heir().replace(z=0.0) != Heir()
+    assert repr(Leaf()) == "Leaf()"
+
+
+def test_records_show_the_sizes_of_their_fields():
+    """In a line and in a table; shapes and tracers as well."""
+    big = Big(a=jnp.int32(3), b={"w": jnp.zeros((2, 3)), "v": jnp.ones(4)})
+    assert repr(big) == "Big(a=3, b=10 numbers in 2 arrays: float32[4], float32[2,3])"
+    assert "<tr><td>a</td><td>3</td></tr>" in big._repr_html_() and big._repr_html_().startswith("<b>Big</b>")
+    assert "a=int32[]" in repr(jax.eval_shape(lambda: big))
 
 
 def plan_output(width=3):
@@ -35,67 +134,6 @@ def plan_output(width=3):
     )
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-def test_config_is_what_it_says(config):
-    """The call that a config shows makes the same one; its table has a row per change, and the cost of a run."""
-    assert eval(repr(config), vars(groups) | {type(config).__name__: type(config)}) == config
-    rows = re.findall(r"<tr><td>([\w.]+)</td><td>(.*?)</td><td>(.*?)</td></tr>", config._repr_html_())
-    usual = {setting.path: setting.default for setting in fields.settings(type(config))}
-    assert [row[0] for row in rows] == [path for path in usual if fields.get_at(config, path) != usual[path]]
-    assert str(config.describe()) in config._repr_html_()
-
-
-def test_config_of_defaults_says_nothing():
-    """And one that cannot be says why."""
-    assert repr(rgrl.RGRLConfig()) == "RGRLConfig()"
-    config = rgrl.RGRLConfig().replace_at("planner.horizon", 7)
-    assert repr(config) == "RGRLConfig(planner=PlannerConfig(horizon=7))"
-    assert "planner.horizon = 0 must be" in config.replace_at("planner.horizon", 0)._repr_html_()
-
-
-def test_grids_and_tracers_show_themselves():
-    """A grid by its range; what has no value yet by its type and shape; what jax puts in a leaf's place, somehow."""
-    config = tiny_config()
-    assert "lr=float32[3] of 0.1 to 0.3" in repr(config.replace_at("planner.lr", jnp.array([0.1, 0.2, 0.3])))
-    seen = []
-    grid = config.replace_at("planner.lr", jnp.ones(4))
-    jax.eval_shape(jax.vmap(repr_of(seen), in_axes=(config.axes("planner.lr"),)), grid)
-    assert "lr=float32[]" in seen[0][0] and "planner.lr" in seen[0][1]
-    jax.eval_shape(repr_of(seen), CONFIGS[1])
-    assert "actor_lr=(float32[]" in seen[1][0]
-    for stand_in in (config.axes("planner.lr"), jax.tree.map(lambda _: object(), config)):
-        assert repr(stand_in).startswith("RGRLConfig(") and stand_in._repr_html_().startswith("<b>")
-
-
-def repr_of(seen):
-    """A function to trace that keeps how its argument shows itself."""
-
-    def look(config):
-        seen.append((repr(config), config._repr_html_()))
-        return config
-
-    return look
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-def test_state_in_a_line(config):
-    """Episodes and steps as numbers, everything else by size; of several runs, of tracers and of shapes likewise."""
-    key = jax.random.key(0)
-    state = jax.jit(rgrl.init)(key, config)
-    line, page = repr(state), state._repr_html_()
-    assert "episode=0" in line and "env_steps=0" in line and len(line) < 600
-    for field, part in (("params", "params"), ("actor", "actor")):
-        if hasattr(state, field):
-            numbers = sum(x.size for x in jax.tree.leaves(getattr(state, part)))
-            assert f"{part}={numbers:,} numbers" in line and f"{numbers:,} numbers" in page
-    seen = []
-    shapes = jax.eval_shape(lambda s: repr_of(seen)(s), state)
-    assert "episode=int32[]" in seen[0][0] and "episode=int32[]" in repr(shapes)
-    several = jax.tree.map(lambda x: jnp.stack([x, x]), state)
-    assert "episode=int32[2] of 0" in repr(several)
-    assert_same(jax.tree.map(lambda x: x, state), state)
-
-
 def test_plan_in_a_line():
     """Its shape, and the error from where to where; the mean of many; shapes of tracers; nothing of no iterations."""
     out, seen = plan_output(), []
@@ -104,21 +142,7 @@ def test_plan_in_a_line():
     assert "<td>4 to 1.5</td>" in out._repr_html_()
     several = jax.tree.map(lambda x: jnp.stack([x, 3.0 * x]), out)
     assert "plan float32[2,5,3]" in repr(several) and "error 8 to 3" in repr(several)
-    jax.jit(jax.vmap(repr_of(seen)))(several)
-    assert "plan float32[5,3], iterations 2, error float32[] to float32[2]" in seen[0][0]
+    jax.jit(jax.vmap(lambda out: seen.append(repr(out)) or out))(several)
+    assert "plan float32[5,3], iterations 2, error float32[] to float32[2]" in seen[0]
     assert "error 1.5" in repr(out.replace(loss=jnp.zeros(0)))
     assert repr(jax.tree.map(lambda _: None, out)).startswith("PlanOutput(")
-
-
-def test_show():
-    """Values in a few characters."""
-    texts = {"3": 3, "'a'": "a", "0.5": jnp.float32(0.5), "True": jnp.bool_(True), "(1, 0.5)": (1, jnp.float32(0.5))}
-    assert {text: display.show(value) for text, value in texts.items()} == {text: text for text in texts}
-    assert display.show(jnp.zeros((0, 2))) == "float32[0,2]"
-    assert display.show(jax.random.key(0)) == "key<fry>[]"
-    assert (
-        display.show_tree({"a": jnp.zeros(2), "b": jnp.zeros((3, 4))})
-        == "14 numbers in 2 arrays: float32[2], float32[3,4]"
-    )
-    assert "&lt;b&gt;" in display.table("<b>", ("x",), [("y",)])
-    assert not display.differs(jnp.float32(0.5), 0.5) and display.differs(jnp.ones(1), 1.0)
