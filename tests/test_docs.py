@@ -1,26 +1,28 @@
-"""What the README, the guides and the notebooks show runs as it stands, and their links lead somewhere."""
+"""Pages: code of README, docs and notebooks runs as it stands, links lead somewhere, tables are those of the code."""
 
 import ast
+import importlib
 import os
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
 import pytest
+import tiny
 from nbclient import NotebookClient
 
 import rgrl_jax as rgrl
-from rgrl_jax.algos import base
-from rgrl_jax.algos.config import explain
-from rgrl_jax.envs import registry
-from rgrl_jax.models import base as models
-from rgrl_jax.presets import PRESETS
+from rgrl_jax import algos, analysis, callbacks, envs, models, planning, plots
+from rgrl_jax.algos import fields
+from rgrl_jax.algos.rgrl.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = sorted((ROOT / "docs" / "reference").glob("*.rst"))
+MODULES = {module.__name__: module for module in (algos, analysis, callbacks, envs, models, planning, plots)}
 
 
 def python_blocks(text):
@@ -28,60 +30,88 @@ def python_blocks(text):
     return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
-def python_block(heading):
-    """The first Python block under a heading."""
-    return python_blocks(README.split(f"## {heading}\n")[1].split("\n## ")[0])[0]
+def execute(code, name, scope=None):
+    """Runs a block of a page; returns its names."""
+    scope = {} if scope is None else scope
+    exec(compile(code, name, "exec"), scope)
+    return scope
 
 
-def test_own_environment_of_the_readme_learns():
-    """The example is under 40 lines and its agent gets better than the random warm-up."""
-    code = python_block("Your own environment")
-    assert len(code.splitlines()) < 40
-    scope = {}
-    exec(compile(code, "README.md", "exec"), scope)
-    returns = scope["metrics"].episode_return
-    assert returns[-1] > returns[:5].mean()
+@pytest.fixture
+def registries():
+    """Forgets what a page registers."""
+    before = {kind: set(kind.names()) for kind in (envs, models, algos)}
+    yield
+    for kind, known in before.items():
+        for name in set(kind.names()) - known:
+            kind.unregister(name)
 
 
-def test_deduction_of_the_readme_finds_the_answer():
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 200
+
+
+def test_the_agent_of_the_readme_plays_gymnasium(tmp_path, monkeypatch):
+    """The block drives Gymnasium's own CartPole with the agent of a run folder."""
+    code = next(code for code in python_blocks(README) if "load_agent" in code)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 8
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(tiny.logged()[0], tmp_path / "runs" / "demo")
+    monkeypatch.chdir(tmp_path)
+    scope = execute(code, "README.md")
+    assert scope["done"] and scope["obs"].shape == (4,)
+
+
+def test_the_python_of_the_readme_runs():
+    """In small: the first block, with tiny settings in the place of the preset's."""
+    code = python_blocks(README)[0].replace("episodes=16", f"**{tiny.TINY | {'episodes': 2}!r}")
+    scope = execute(code, "README.md")
+    assert scope["metrics"].episode_return.shape == (8, 2)
+    _, metrics = scope["sweep"](scope["keys"][0], scope["grid"])
+    assert metrics.episode_return.shape == (2, 2)
+
+
+def test_deduction_finds_the_answer():
     """The example is at most 15 lines; all members answer 0.7, and the fixed entries are where they were."""
-    code = python_block("Your own model")
+    code = python_blocks((ROOT / "docs" / "planning.md").read_text())[0]
     assert len([line for line in code.splitlines() if line.strip()]) <= 15
-    scope = {}
-    exec(compile(code, "README.md", "exec"), scope)
-    out = scope["out"]
+    out = execute(code, "planning.md")["out"]
     assert float(out.score.max()) < 0.01
-    assert [float(x) for x in out.x[6:]] == pytest.approx([0.1, 0.1])
+    assert [float(x) for x in out.input[6:]] == pytest.approx([0.1, 0.1])
     assert float(out.movement) > 0.1
 
 
+def test_an_algorithm_of_ones_own_is_short():
+    """At most 60 lines of Python from imports to registration."""
+    code = python_blocks((ROOT / "docs" / "algorithms.md").read_text())[0]
+    assert "register_algorithm" in code and len(code.splitlines()) <= 60
+
+
 @pytest.mark.parametrize("path", [p for p in GUIDES if python_blocks(p.read_text())], ids=lambda path: path.stem)
-def test_code_of_a_guide_runs(path, monkeypatch):
-    """All blocks of a guide, one after the other; what they register is forgotten afterwards."""
-    for module, name in ((registry, "_ENVS"), (models, "_MODELS"), (base, "_ALGORITHMS")):
-        monkeypatch.setattr(module, name, dict(getattr(module, name)))
+def test_code_of_a_page_runs(path, registries):
+    """All blocks of a page, one after the other."""
     scope = {"__name__": path.stem}
     for code in python_blocks(path.read_text()):
-        exec(compile(code, path.name, "exec"), scope)
+        execute(code, path.name, scope)
 
 
 def cells(page, heading):
-    """The table under a heading of a guide, its head first, as lists of cells; backticks are dropped."""
+    """The table under a heading of a page, its head first, as lists of cells; backticks are dropped."""
     section = (ROOT / "docs" / page).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line.strip("|").replace("`", "") for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.split("|")] for line in lines if "---" not in line]
 
 
 def value(text):
-    """A value as a guide writes it; words stand for themselves."""
+    """A value as a page writes it; words stand for themselves."""
     try:
         return ast.literal_eval(text)
     except ValueError:
         return text
 
 
-def test_guide_lists_the_settings_of_the_paper():
-    """Its tables are the ``paper`` presets of RGRL, every field for every environment."""
+def test_the_paper_settings_are_the_presets():
+    """The tables are the ``paper`` presets of RGRL, every field for every environment."""
     common = {
         field: value(text) for _, field, text in cells("reference_settings.md", "Common to all environments")[1:]
     }
@@ -89,23 +119,48 @@ def test_guide_lists_the_settings_of_the_paper():
     assert set(names[1:]) == set(PRESETS["paper"])
     for i, env_id in enumerate(names[1:], start=1):
         told = common | {row[0]: value(row[i]) for row in rows if row[i] != "default"}
-        assert rgrl.RGRLConfig(env_id=env_id, **told) == rgrl.preset(env_id, "paper")
+        config = rgrl.RGRLConfig(env_id=env_id)
+        for path, setting in told.items():
+            config = config.replace_at(path, setting)
+        assert config == rgrl.preset(env_id, "paper")
 
 
 def test_concepts_name_every_symbol():
     """Each field that has a symbol of the paper stands beside it."""
     rows = cells("concepts.md", "Symbols")
-    for x in explain(rgrl.RGRLConfig):
-        beside = [row[0] for row in rows if re.search(rf"\b{x.name}\b", row[2])]
+    for x in fields.settings(rgrl.RGRLConfig):
+        beside = [row[0] for row in rows if re.search(rf"{re.escape(x.path)}\b", row[2])]
         assert not x.symbol or any(x.symbol in (text, *text.split(", ")) for text in beside), x
 
 
-def test_reference_lists_every_public_name():
-    """Once each, and nothing else without its full path."""
+def test_settings_named_on_pages_exist():
+    """Dotted names in backticks are fields."""
+    known = {x.path for x in fields.settings(rgrl.RGRLConfig)}
+    groups = {path.partition(".")[0] for path in known if "." in path}
+    for page in [*GUIDES, ROOT / "README.md"]:
+        text = page.read_text()
+        named = set(re.findall(rf"[`\" -]((?:{'|'.join(groups)})\.[a-z_]+)[`\" =]", text))
+        assert named <= known | {"planning.md", "models.md", "explore.md"}, (page.name, named - known)
+
+
+def test_the_reference_lists_every_public_name():
+    """Once each, on the page of its module."""
     found = re.findall(r"^\.\. auto\w+:: (\S+)$", "\n".join(p.read_text() for p in REFERENCE), re.MULTILINE)
-    assert sorted(name for name in found if "." not in name) == sorted(rgrl.__all__)
-    listed = re.search(r"```{toctree}\n(.*?)```", (ROOT / "docs/reference/index.md").read_text(), re.DOTALL)
-    assert sorted(listed.group(1).split()) == [path.stem for path in REFERENCE]
+    top = set(rgrl.__all__) - {name.removeprefix("rgrl_jax.") for name in MODULES}
+    assert sorted(name for name in found if "." not in name) == sorted(top)
+    listed = {id(resolve(name)) for name in found}
+    for module in MODULES.values():
+        for name in module.__all__:
+            item = getattr(module, name)
+            assert not callable(item) or id(item) in listed, f"{module.__name__}.{name}"
+    toctree = re.search(r"```{toctree}\n(.*?)```", (ROOT / "docs/reference/index.md").read_text(), re.DOTALL)
+    assert sorted(toctree.group(1).split()) == [path.stem for path in REFERENCE]
+
+
+def resolve(name):
+    """The object of a dotted name; names without a dot are at the top."""
+    module, _, last = name.rpartition(".")
+    return getattr(importlib.import_module(module or "rgrl_jax"), last)
 
 
 def test_citation_is_of_this_version():
@@ -133,29 +188,19 @@ def test_links_lead_somewhere(path):
         assert not anchor or anchor in anchors(there), target
 
 
-def settings_table():
-    """The table of settings, from the config itself."""
-    rows = ["| field | paper | default | allowed | meaning |", "| --- | --- | --- | --- | --- |"]
-    for x in explain(rgrl.RGRLConfig):
-        rows.append(f"| `{x.name}` | {x.symbol} | {x.default} | {x.allowed} | {x.meaning.rstrip('.')} |")
-    return "\n".join(rows)
-
-
-def test_readme_lists_every_setting():
-    """With symbol, default, range and meaning as the config has them."""
-    assert settings_table() in README
-
-
-def test_names_in_the_readme_exist():
-    """Every ``rgrl.name`` that the README mentions is public."""
-    names = set(re.findall(r"\brgrl\.([A-Za-z_]+)", README))
-    assert names and names <= set(rgrl.__all__), names - set(rgrl.__all__)
+@pytest.mark.parametrize("path", [ROOT / "README.md", *GUIDES], ids=lambda path: path.stem)
+def test_names_on_a_page_exist(path):
+    """Every ``rgrl.name`` and ``rgrl.module.name`` that a page mentions is public."""
+    for name, inner in re.findall(r"\brgrl\.([A-Za-z_]+)(?:\.([A-Za-z_]+))?", path.read_text()):
+        assert name in (*rgrl.__all__, "__version__"), name
+        if inner and f"rgrl_jax.{name}" in MODULES:
+            assert hasattr(getattr(rgrl, name), inner), f"{name}.{inner}"
 
 
 def test_every_public_name_resolves():
-    """Everything in ``__all__`` is there, once, in order."""
-    assert all(hasattr(rgrl, name) for name in rgrl.__all__)
-    assert sorted(set(rgrl.__all__)) == sorted(rgrl.__all__)
+    """Everything in ``__all__`` is there, once, in order, and explains itself."""
+    assert sorted(set(rgrl.__all__)) == list(rgrl.__all__)
+    assert all(getattr(rgrl, name).__doc__ for name in rgrl.__all__)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
