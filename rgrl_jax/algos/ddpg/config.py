@@ -13,7 +13,7 @@ class DDPGConfig(Config):
     """Settings of one run of DDPG (Lillicrap et al., 2016)."""
 
     env_id: str = name("Pendulum-v1", "Registered environment of continuous actions.")
-    episodes: int = integer(100, "Training episodes, or rows of `num_envs` episodes.", low=1)
+    episodes: int = integer(100, "Training episodes, or rows of num_envs episodes.", low=1)
     num_envs: int = integer(1, "Environments stepped together; a row of the metrics is their mean.", low=1)
     obs_normalization: str = choice(
         "raw",

@@ -57,7 +57,7 @@ class NeuronDDPGConfig(DDPGConfig):
     )
     voltage_noise: float = number(
         0.0,
-        "Standard deviation of the noise on hidden voltages that are stored, or tried if `neuron_target` is whole.",
+        "Standard deviation of the noise on hidden voltages that are stored, or tried if neuron_target is whole.",
     )
     output_voltage: str = choice(
         "executed",

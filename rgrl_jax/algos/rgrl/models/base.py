@@ -128,6 +128,6 @@ def check_name(name: str) -> None:
 
 
 def make(name: str, spec: ModelSpec) -> Model:
-    """Makes the model registered as ``name``; raises as `check_name` does."""
+    """Makes the model registered as ``name``; raises a ValueError that names the nearest ones if there is none."""
     check_name(name)
     return _MODELS[name](spec)
