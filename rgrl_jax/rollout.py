@@ -128,8 +128,8 @@ def start(spec: EnvSpec, actor: Actor, obs: Array, env_state: PyTree = ()) -> Ro
 def run_to_end(state: RolloutState, spec: EnvSpec, actor: Actor) -> RolloutState:
     """Decides and steps until every episode has ended.
 
-    With ``actor.padding`` an episode that ended by itself goes on for so many steps, as in the authors' code: they are
-    recorded behind its end and count neither for its length nor for its return.
+    With ``actor.padding`` an episode that ended by itself goes on for so many steps, as in the authors' code: they
+    are recorded behind its end and count neither for its length nor for its return.
     """
 
     def running(state: RolloutState) -> Array:
