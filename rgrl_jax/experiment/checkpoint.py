@@ -33,6 +33,8 @@ def _is_key(leaf: Any) -> bool:
 
 def _flatten(state: PyTree) -> dict[str, jax.Array]:
     """Returns arrays by path, as they are stored: typed keys as plain words, and without the empty ones."""
+    # By path and not as a tree: so a checkpoint can be compared with a config before any array is read, and says
+    # which array does not fit. Arrays of size zero cannot be stored.
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
     named = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
     return {name: jax.random.key_data(x) if _is_key(x) else x for name, x in named.items() if x.size}

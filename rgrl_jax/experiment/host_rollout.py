@@ -140,7 +140,10 @@ def _perform(playback: Playback, on_step: OnStep | None = None) -> tuple[Rollout
             now, actions = _record_and_act(playback, now, actions, results)
             results = _blank(spec, actions, len(actions))
             for i, row in enumerate(np.asarray(actions)):
-                t, seen = t + 1, on_step if alive[0] else None
+                t, seen = (
+                    t + 1,
+                    on_step if alive[0] else None,
+                )  # it is also called after the step that ends the episode
                 _step(envs, row, alive, i, results, cut=t >= spec.max_steps)
                 if seen:
                     seen(envs[0])

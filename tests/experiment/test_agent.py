@@ -68,7 +68,7 @@ def test_one_environment():
     episode, act, carry = PLAY(OTHER, state, config, 1), rgrl.make_act(state, config), None
     for t in range(4):
         action, carry = act(OTHER, np.asarray(episode.obs[t, 0], np.float64), carry)
-        assert action.shape == (1,)
+        assert action.shape == episode.action.shape[2:]
         np.testing.assert_allclose(action, episode.action[t, 0], rtol=1e-3)
 
 
