@@ -68,6 +68,7 @@ def update_statistics(statistics: RunningStatistics, x: Array, alive: Array) -> 
     counts = alive.astype(jnp.float32)[:, None]
     number = counts.sum()
     mean = (counts * x).sum(axis=0) / jnp.maximum(number, 1.0)
+    # Deviations from each mean, not squares of the values: these would cancel in float32 where means are large.
     squares = (counts * (x - mean) ** 2).sum(axis=0)
     total = jnp.maximum(statistics.count + number, 1.0)
     gap = mean - statistics.mean

@@ -71,6 +71,7 @@ def step(state: Any, config: Config) -> tuple[Any, Metrics]:
 
 
 def _play_and_learn(state: Any, config: Config) -> tuple[Any, Metrics]:
+    # The host loop of `rgrl_jax.experiment` makes the same two calls around episodes that it steps itself.
     algorithm = get_algorithm(config)
     episode, carry = rollout(config.spec, algorithm.act(state, config))
     return algorithm.learn(state, episode, carry, config)

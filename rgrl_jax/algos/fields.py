@@ -43,6 +43,7 @@ class Number:
         """See `Rule`. Traced values pass: they were checked where they were concrete."""
         if is_traced(value) and not self.static:
             return
+        # Lists would pass for arrays, and True for 1; neither is what anybody means by a number.
         entries = np.asarray(None if is_traced(value) else value)
         numeric = entries.dtype.kind in "iuf" and entries.size and not isinstance(value, (list, tuple))
         if not numeric or (self.static and not isinstance(value, (int, float))):
@@ -298,4 +299,5 @@ def check_fields(config: Any) -> None:
 
 def is_traced(value: Any) -> bool:
     """Tells whether a number has no value yet: it is traced, or a placeholder of jax's."""
+    # Within transformations jax rebuilds pytrees with bare objects as leaves, and a config may be checked then.
     return isinstance(value, jax.core.Tracer) or type(value) is object
