@@ -31,12 +31,12 @@ import jax.numpy as jnp
 import numpy as np
 
 import rgrl_jax as rgrl
+from benchmarks import neuron_measures as measures
 from benchmarks import report
 from benchmarks.machine import describe_run
 from rgrl_jax.algos.ddpg import agent as ddpg
 from rgrl_jax.algos.ddpg.update import Batch
 from rgrl_jax.algos.neuron_ddpg import agent as neuron_ddpg
-from rgrl_jax.algos.neuron_ddpg import measures
 from rgrl_jax.experiment.run_folder import plain_config
 from rgrl_jax.normalization import space_size, to_env_action
 from rgrl_jax.rollout import Actor, rollout

@@ -8,10 +8,10 @@ from algos.ddpg.twins import batch_of, double, small
 from tiny import assert_same
 
 import rgrl_jax as rgrl
+from benchmarks.neuron_measures import whole_slopes
 from rgrl_jax.algos.ddpg import agent as ddpg
 from rgrl_jax.algos.neuron_ddpg.agent import layer_gradient, make_agent, network_spec, whole_gradient
 from rgrl_jax.algos.neuron_ddpg.batches import neuron_batches
-from rgrl_jax.algos.neuron_ddpg.measures import whole_slopes
 
 KEY = jax.random.key(0)
 INIT = jax.jit(lambda key, config: make_agent(config).init(key))

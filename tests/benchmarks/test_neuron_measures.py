@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from algos.ddpg.twins import ACTIVATIONS, double, small
 
+from benchmarks import neuron_measures as measures
 from rgrl_jax.algos.ddpg.online import normalize_obs
-from rgrl_jax.algos.neuron_ddpg import measures
 from rgrl_jax.algos.neuron_ddpg.agent import make_agent, network_spec
 from rgrl_jax.algos.neuron_ddpg.networks import forward
 
