@@ -12,7 +12,7 @@ import tiny
 from tiny_configs import EPISODES, MAX_STEPS, config_of, no_compiling, refusal
 
 import rgrl_jax as rgrl
-from rgrl_jax import training
+from rgrl_jax import rollout, training
 from rgrl_jax.algos import base, fields
 from rgrl_jax.experiment import checkpoint, host_rollout, run_folder
 
@@ -119,6 +119,17 @@ def test_resumed_is_uninterrupted(name, tmp_path):
     tiny.assert_same(row, rows[2])
 
 
+class Counting(tiny.OnHost):
+    """An environment on the host that counts the steps of all of them."""
+
+    total = 0
+
+    def step(self, action):
+        """Goes on."""
+        Counting.total += 1
+        return super().step(action)
+
+
 @every_algorithm
 def test_runs_side_by_side_and_on_the_host_are_single_runs(name):
     """A pure environment stepped on the host and reset by the same keys, one run after the other.
@@ -126,8 +137,10 @@ def test_runs_side_by_side_and_on_the_host_are_single_runs(name):
     ``vmap`` over keys and over every float of the config makes the same runs, and so does the compiled rollout.
     """
     for config, (start, *trained) in zip(two_configs(name), two_runs(name), strict=True):
-        with tiny.hosted(config.env_id, config.max_steps) as env_id:
+        Counting.total = 0
+        with tiny.hosted(config.env_id, config.max_steps, kind=Counting) as env_id:
             assert_close(host_rollout.train(start, config.replace(env_id=env_id), EPISODES), tuple(trained))
+        assert Counting.total * config.action_repeat == int(trained[0].env_steps)
     assert tiny.OnHost.alive == 0
 
 
@@ -170,11 +183,21 @@ def test_metrics_count_and_are_finite(name):
 
 
 @every_algorithm
-def test_every_row_has_its_own_key(name):
-    """Episodes differ, and another key makes another run."""
-    metrics, other = (run[2] for run in two_runs(name))
-    assert len(np.unique(metrics.episode_return)) == EPISODES or len(np.unique(metrics.model_loss)) == EPISODES
-    assert np.any(metrics.episode_return != other.episode_return) or np.any(metrics.model_loss != other.model_loss)
+def test_every_episode_has_its_own_key(name):
+    """Environments are reset to other states in every episode and in every run."""
+    config, (one, other) = config_of(name), two_runs(name)
+    act = base.get_algorithm(config).act
+
+    @jax.jit
+    def keys(state):
+        each = jax.vmap(lambda i: rollout.reset_keys(act(state.replace(episode=i), config)))
+        return jax.random.key_data(each(jnp.arange(4)))
+
+    drawn = np.concatenate([keys(one[0]), keys(other[0])]).reshape(-1, 2)
+    assert len(np.unique(drawn, axis=0)) == len(drawn) >= 8
+    np.testing.assert_array_equal(keys(one[0].replace(env_steps=one[0].env_steps + 9)), keys(one[0]))
+    pairs = [(getattr(run[2], name) for run in (one, other)) for name in ("episode_return", "model_loss")]
+    assert any(np.any(x != y) for x, y in pairs)
 
 
 @every_algorithm
