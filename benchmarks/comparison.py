@@ -189,9 +189,7 @@ def case(config: rgrl.RGRLConfig) -> tuple[Any, ...]:
     )
     shapes = ((horizon, size) for size in (codec.action_size, codec.reward_size, codec.state_size))
     window = (present, *(draw(-1, 1, shape).astype(np.float32) for shape in shapes))
-    draws = [
-        int(i) for i in ensemble.draw(key, draw_ensemble(config), (config.planner.iterations,))
-    ]
+    draws = [int(i) for i in ensemble.draw(key, draw_ensemble(config), (config.planner.iterations,))]
     return key, present, start, draws, window
 
 

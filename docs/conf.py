@@ -45,7 +45,8 @@ default_role = "py:obj"
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(jax|jaxlib|flax|optax|gymnax|numpy|np|matplotlib|rich|collections|pathlib|typing)\..*"),
-    (r"py:class", r"rgrl_jax\..*\.(\w+Config|\w+State|ActCarry|C|S)"),  # types in signatures that nobody needs to read
+    # Types in signatures that nobody needs to read.
+    (r"py:class", r"rgrl_jax\..*\.(\w+Config|\w+State|ActCarry|C|S)"),
     (r"py:.*", r"(Array|ArrayLike|Key|Params|PyTree|Scalar|Space|Path|Figure|Axes|Console|Environment)"),
 ]
 
