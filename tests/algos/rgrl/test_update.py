@@ -13,7 +13,7 @@ from model_twins import random_params
 
 from rgrl_jax import spmd
 from rgrl_jax.algos.rgrl.config import LearnerConfig
-from rgrl_jax.algos.rgrl.models import History, ModelSpec, make
+from rgrl_jax.algos.rgrl.models import History, ModelSpec, make, names
 from rgrl_jax.algos.rgrl.update import make_weight_optimizer, update, window_errors
 from rgrl_jax.algos.rgrl.window_replay import Window
 from rgrl_jax.planning import ModelOutput, ensemble
@@ -238,6 +238,20 @@ def test_state_weight_zero_leaves_the_state_head_alone() -> None:
     after, *_ = _update_linear(params, windows, 0.0)
     np.testing.assert_array_equal(after.v, params.v)
     assert np.all(np.asarray(after.q) != params.q)
+
+
+@pytest.mark.parametrize("kind", names())
+def test_every_model_learns(kind: str) -> None:
+    """All of its weights have a slope, and every slope is finite: nothing cuts a gradient off, and none is NaN."""
+    model = make(kind, ModelSpec(S, A, R, width=4, heads=2, history_length=H))
+    params, window = random_params(model, dtype=np.float32), _windows(np.random.default_rng(11))
+
+    def loss(params: Any) -> jax.Array:
+        errors = window_errors(model, params, window)
+        return errors.reward + errors.state
+
+    for path, slope in jax.tree.leaves_with_path(jax.jit(jax.grad(loss))(params)):
+        assert np.isfinite(slope).all() and np.any(slope), jax.tree_util.keystr(path)
 
 
 def test_every_member_fits_a_toy_problem() -> None:

@@ -4,6 +4,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -140,7 +141,7 @@ def _fill(capacity: int, history_length: int, horizon: int, episodes: list[Playe
 
 
 def _window(state: replay.ReplayState, row: int, history_length: int, horizon: int) -> Window:
-    return jax.tree.map(lambda x: x[row], _all_windows(history_length, horizon)(state))
+    return jax.tree.map(lambda x: np.asarray(x)[row], _all_windows(history_length, horizon)(state))
 
 
 def _components(window: Window) -> list[np.ndarray]:
@@ -173,7 +174,7 @@ def _episodes(draw: st.DrawFn, most: int = 7) -> list[Played]:
     ("capacity", "history_length", "horizon"), [(LONGEST + 1, 0, 1), (8, 2, 3), (13, 3, 7), (64, 1, 2)]
 )
 @given(episodes=_episodes())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_windows_equal_the_twin(capacity: int, history_length: int, horizon: int, episodes: list[Played]) -> None:
     """Contents and starts: nothing crosses an episode, padding is virtual, the ring forgets its oldest rows."""
     state, twin = _fill(capacity, history_length, horizon, episodes)
@@ -187,7 +188,7 @@ def test_windows_equal_the_twin(capacity: int, history_length: int, horizon: int
 
 @pytest.mark.parametrize("capacity", [LONGEST + 1, 9])
 @given(episodes=_episodes(most=10))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_start_outlives_no_later_row(capacity: int, episodes: list[Played]) -> None:
     """After any number of laps, each drawable row still reaches its own episode's end inside the ring."""
     state, _ = _fill(capacity, 0, 1, episodes)
@@ -272,34 +273,40 @@ def test_padded_actions_are_noise_past_the_end_only() -> None:
     assert np.abs(np.corrcoef(past.T) - np.eye(past.shape[1])).max() < 0.1
 
 
-def _exact_counts(monkeypatch: pytest.MonkeyPatch, weight: np.ndarray) -> np.ndarray:
-    """How often each row is drawn when every one of the 2**23 uniform numbers of float32 comes up once."""
-    grid = jnp.arange(2**23, dtype=jnp.float32) / 2**23
-    with monkeypatch.context() as patch:
-        patch.setattr(jax.random, "uniform", lambda key, shape: grid)
-        rows = replay.draw(jax.random.key(0), jnp.asarray(weight, jnp.float32), grid.shape)
+GRID = np.arange(2**23, dtype=np.float32) / 2**23
+"""Every number that the generator of float32 can give."""
+DRAW_EVERYWHERE = jax.jit(lambda weight, grid: replay.draw(jax.random.key(0), weight, grid.shape))
+
+
+def _exact_counts(weight: np.ndarray) -> np.ndarray:
+    """How often each row is drawn when every number of the grid comes up once."""
+    padded = np.zeros(max(8, len(weight)), np.float32)  # so that programs of few lengths are compiled
+    padded[: len(weight)] = weight
+    with mock.patch.object(jax.random, "uniform", lambda key, shape: jnp.asarray(GRID)):
+        rows = DRAW_EVERYWHERE(padded, GRID)
     return np.bincount(np.asarray(rows), minlength=len(weight))
 
 
 @pytest.mark.parametrize(
     "weight",
-    [[1, 1, 1, 1], [1, 1, 1], [0, 1, 0, 0, 1, 1, 1, 0], [0, 0, 1], [1, 0, 0], [1, 2, 0, 5, 0.25, 0], [1e-3, 0, 1e3]],
+    [[1, 1, 1, 1], [1, 1, 1], [0, 1, 0, 0, 1, 1, 1, 0], [0, 0, 1], [1, 2, 0, 5, 0.25, 0], [1e-3, 0, 1e3]],
     ids=str,
 )
-def test_drawing_is_exact(monkeypatch: pytest.MonkeyPatch, weight: list[float]) -> None:
+def test_drawing_is_exact(weight: list[float]) -> None:
     """The inverse CDF, over all numbers that the generator can give: in proportion to weight, 0 never."""
-    counts = _exact_counts(monkeypatch, np.array(weight))
+    counts = _exact_counts(np.array(weight))
+    assert len(counts) == len(weight), "rows of weight 0 behind the others are not drawn either"
     representable = np.log2(sum(weight)).is_integer()  # else products are rounded, and a few draws shift by one row
     np.testing.assert_allclose(counts, 2**23 * np.array(weight) / sum(weight), rtol=0, atol=0 if representable else 3)
     assert np.all(counts[np.array(weight) == 0] == 0)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_weight_zero_is_never_drawn(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(2))
+def test_weight_zero_is_never_drawn(seed: int) -> None:
     """Nor in a long replay of uneven priorities, where a running sum in float32 rounds."""
     rng = np.random.default_rng(seed)
     weight = np.where(rng.random(1000) < 0.6, rng.random(1000) ** 4, 0.0).astype(np.float32)
-    drawn = _exact_counts(monkeypatch, weight) > 0
+    drawn = _exact_counts(weight) > 0
     assert np.flatnonzero(drawn & (weight == 0)).tolist() == []
 
 
@@ -390,10 +397,10 @@ def _fill_deduped(
     return state, twin
 
 
-@pytest.mark.parametrize("dedupe", DEDUPE)
+@pytest.mark.parametrize("dedupe", ["window", "components"])
 @pytest.mark.parametrize(("capacity", "history_length", "horizon"), [(64, 0, 2), (10, 2, 1)])
 @given(episodes=_repetitive_episodes())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_duplicates_equal_the_twin(
     dedupe: str, capacity: int, history_length: int, horizon: int, episodes: list[Played]
 ) -> None:

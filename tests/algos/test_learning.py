@@ -21,7 +21,7 @@ def test_cartpole_is_solved_by_most_seeds():
     """Of five fresh seeds at least four stop at the goal within 40 episodes and still reach it over 100."""
     config, solved = rgrl.preset("CartPole-v1"), 0
     for seed in range(100, 105):
-        state, _ = rgrl.run(jax.random.key(seed), config, callbacks=[rgrl.StopAtGoal()])
+        state, _ = rgrl.run(jax.random.key(seed), config, callbacks=[rgrl.callbacks.StopAtGoal()])
         solved += np.mean(rgrl.evaluate(jax.random.key(0), state, config, 100)) >= 475
     assert solved >= 4
 
