@@ -100,11 +100,6 @@ def play(key: Key, state: Any, config: Config, num_episodes: int = 1) -> Episode
     return rollout(config.spec, actor)[0]
 
 
-def evaluate(key: Key, state: Any, config: Config, num_episodes: int = 100) -> Array:
-    """Returns the undiscounted returns ``[N]`` of `play`, as the environment pays them."""
-    return play(key, state, config, num_episodes).episode_return
-
-
 def evaluation_key(state: Any) -> Key:
     """Derives a key for evaluating a state that training never uses, another one after every episode."""
     return jax.random.fold_in(jax.random.fold_in(state.key, 2**32 - 1), state.episode)

@@ -143,7 +143,7 @@ class Plot(Command):
         Draw the learning curve of a run, its plans, the error of its model, or a heat map of several runs.
 
         Examples: rgrl plot runs/demo --out curve.pdf
-                  rgrl plot runs/demo --kind model_error"""
+                  rgrl plot runs/demo --kind model"""
 
     folder: Positional[Path] = _option(
         Path("runs/demo"),
@@ -151,13 +151,13 @@ class Plot(Command):
         "RUN",
     )
     out: Path | None = _option(None, "The picture to write; by default in that folder, curve.png or KIND.png.")
-    kind: Literal["learning", "plans", "model_error", "sweep"] = _option(
+    kind: Literal["learning", "plans", "model", "sweep"] = _option(
         "learning",
         "Learning curve; plans and predictions along a noiseless episode; errors of the model by steps ahead; or a "
         "heat map of the mean return of the last ten episodes.",
     )
-    seed: int = _option(0, "Seed of the episodes that are played for plans and model_error.")
-    episodes: int = fields.integer(10, "Episodes that are played for model_error.", low=1)
+    seed: int = _option(0, "Seed of the episodes that are played with --kind plans or model.")
+    episodes: int = fields.integer(10, "Episodes that are played with --kind model.", low=1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,11 +91,11 @@ def _draw_prediction(folder: Path, out: Path, kind: str, seed: int, episodes: in
     config, state, meta = checkpoint.load_run(folder)
     assert isinstance(config, rgrl.RGRLConfig)
     state = _first_seed(state, meta)
-    key, number = jax.random.key(seed), episodes if kind == "model_error" else 1
+    key, number = jax.random.key(seed), episodes if kind == "model" else 1
     episode = (play if host_rollout.is_hosted(config) else _PLAY)(key, state, config, number)
     prediction = rgrl.predict_episode(state, episode, config)
     title = f"{config.env_id}, {meta['preset']}, after {int(state.episode)} episodes"
-    if kind == "model_error":
+    if kind == "model":
         predictions.model_error(prediction, title=title, path=out)
     else:
         predictions.plans(

@@ -269,7 +269,7 @@ def test_pictures_on_the_command_line(rgrl_command, tmp_path):
     run_folder.write_config(run, config, {"seed": 0, "seeds": 1, "preset": "tuned"})
     with checkpoint.open_manager(run) as manager:
         checkpoint.save(manager, config.episodes, state)
-    for kind in ("plans", "model_error"):
+    for kind in ("plans", "model"):
         out = tmp_path / f"{kind}.png"
         code, _, err = rgrl_command("plot", run, "--kind", kind, "--episodes", 2, "--out", out)
         assert (code, err) == (0, "") and is_image(out)
@@ -291,5 +291,5 @@ def test_pictures_on_the_command_line(rgrl_command, tmp_path):
     assert (code, err) == (0, "") and str(tmp_path / "sweep" / "sweep.png") in text.replace("\n", "")
     assert is_image(tmp_path / "sweep" / "sweep.png")
     for words, part in ((("--episodes", 0), "episodes = 0"), (("--seed", -1), "seed = -1")):
-        code, _, err = rgrl_command("plot", run, "--kind", "model_error", *words)
+        code, _, err = rgrl_command("plot", run, "--kind", "model", *words)
         assert code == 2 and part in err

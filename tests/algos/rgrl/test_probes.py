@@ -78,7 +78,7 @@ def test_probe_is_solved(env_id):
         @jax.vmap
         def run(key):
             state, metrics = training.train(key, config)
-            return metrics.episode_return[:30], training.evaluate(key, state, config, 20)
+            return metrics.episode_return[:30], training.play(key, state, config, 20).episode_return
 
         random, returns = run(jax.random.split(jax.random.key(0), 3))
     finally:
