@@ -8,7 +8,7 @@ import jax
 
 from rgrl_jax.algos.base import Config, get_algorithm
 from rgrl_jax.rollout import rollout
-from rgrl_jax.types import Array, Episode, Key, Metrics
+from rgrl_jax.types import Episode, Key, Metrics
 
 
 def init(key: Key, config: Config) -> Any:

@@ -123,7 +123,7 @@ def test_frozen_agents_are_played_and_evaluated(toy):
     episode = jax.jit(training.play, static_argnums=3)(KEY, state, config, 4)
     expected = 0.01 * 6 * (1 + float(state.skill)) + 0.1 * (np.arange(4) - 1.5)
     np.testing.assert_allclose(episode.episode_return, expected, rtol=1e-5)
-    np.testing.assert_allclose(training.play(KEY, state, config, 4).episode_return, expected, rtol=1e-5)
+    np.testing.assert_allclose(rgrl.evaluate(KEY, state, config, 4), expected, rtol=1e-5)
     np.testing.assert_array_equal(episode.terminated, expected > 0)
     assert training.play(KEY, state, config).length.shape == (1,)
 
