@@ -134,7 +134,7 @@ def test_costs_are_checked_and_in_a_line(toy):
     cost = base.Cost("Env", 3, 4000, 50, 60_000, 7_100_000, 8_000_000_000, {"plan_flops": 20, "plans": 3000})
     assert str(cost) == (
         "Env: 3 episodes, at most 4,000 env steps; 50 updates of 60,000 weights, 7.1 MFLOP of learning per episode; "
-        "8 GB of state; plan flops 20 ; plans 3 k"
+        "8 GB of state; 20 plan flops; 3 k plans"
     )
 
 

@@ -331,7 +331,7 @@ def test_summary_names_the_algorithm(toy_job):
 def test_what_a_person_is_told(toy_job, monkeypatch, tmp_path):
     """Cost and device before, scores and seconds after, and where everything is kept."""
     out = StringIO()
-    console = Console(file=out, width=80)
+    console = Console(file=out, width=80, soft_wrap=True)
     monkeypatch.setattr(sys.modules[__name__], "Console", lambda **_: console)
     answer = toy_job(ToyConfig(gain=0.5))
     told = out.getvalue()
