@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -44,6 +45,10 @@ def window_errors(model: Model, params: Params, window: Window, *, teacher_forci
     memory = model.encode_history(params, window.history)
     states = {"states": window.states} if teacher_forcing else {}
     predicted = model.apply(params, memory, window.present, window.actions, **states)
+    # Models of one's own are met here first: a wrong shape would broadcast.
+    chex.assert_equal_shape([predicted.reward, window.rewards], custom_message="a model must predict rewards [T, R]")
+    if predicted.state is not None:
+        chex.assert_equal_shape([predicted.state, window.states], custom_message="a model must predict states [T, S]")
 
     def mean(predicted: Array, target: Array) -> Array:
         entries = jnp.square(predicted - target) * window.mask[:, None]

@@ -331,3 +331,16 @@ def test_a_shared_batch_makes_the_update_of_the_whole_one() -> None:
     for x, y in zip(*map(jax.tree.leaves, (one, four)), strict=True):
         np.testing.assert_allclose(np.broadcast_to(x, y.shape), y, rtol=1e-5, atol=1e-6)
     assert np.abs(one[0].p - params.p).max() > 0.01
+
+
+@pytest.mark.parametrize(("reward", "state", "said"), [((4,), (4, 3), "rewards"), ((4, 1), (3,), "states")])
+def test_wrong_shapes_of_a_models_predictions_are_refused(
+    reward: tuple[int, ...], state: tuple[int, ...], said: str
+) -> None:
+    """They would broadcast against the window: rewards ``[T]`` instead of ``[T, 1]``, one state for all steps."""
+    apply = lambda *_, **__: ModelOutput(jnp.zeros(reward), jnp.zeros(state))  # noqa: E731
+    model: Any = SimpleNamespace(encode_history=lambda *_: (), apply=apply)
+    history = History(jnp.zeros((0, 3)), jnp.zeros((0, 2)))
+    window = Window(history, jnp.zeros(3), jnp.zeros((4, 2)), jnp.zeros((4, 1)), jnp.zeros((4, 3)), jnp.ones(4))
+    with pytest.raises(AssertionError, match=f"must predict {said}"):
+        window_errors(model, (), window)
