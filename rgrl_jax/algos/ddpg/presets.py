@@ -22,20 +22,10 @@ ENVIRONMENTS: dict[str, Settings] = {
     "Swimmer-misc": {"episodes": 100, "discount": 0.95},
 }
 
-_PAPER: Settings = {
-    "reward_scale": 1.0,
-    "obs_normalization": "raw",
-    "hidden": (400, 300),
-    "critic_hidden": (400, 300),
-    "action_layer": 1,
-    "actor_lr": 1e-4,
-    "critic_lr": 1e-3,
-    "critic_decay": 1e-2,
-    "tau": 1e-3,
-    "noise": "ou",
-    "noise_std": 0.2,
-    "replay_capacity": 1_000_000,
-    "warmup_steps": 0,
-}
+_PAPER: Settings = (
+    {"reward_scale": 1.0, "obs_normalization": "raw", "hidden": (400, 300), "critic_hidden": (400, 300)}
+    | {"action_layer": 1, "actor_lr": 1e-4, "critic_lr": 1e-3, "critic_decay": 1e-2, "tau": 1e-3}
+    | {"noise": "ou", "noise_std": 0.2, "replay_capacity": 1_000_000, "warmup_steps": 0}
+)
 
 PRESETS: dict[str, dict[str, Settings]] = {"tuned": ENVIRONMENTS, "paper": {"Pendulum-v1": _PAPER}}
