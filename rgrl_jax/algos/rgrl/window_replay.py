@@ -24,12 +24,9 @@ RESOLUTION = 0.1
 
 
 class Window(struct.PyTreeNode):
-    """A training sample: a present, the actions taken from there, and what came of them.
+    """A training sample: a present ``[S]``, the actions ``[T, A]`` taken from there, and what came of them.
 
     Attributes:
-      history: the ``H`` steps before the present.
-      present: encoded state ``[S]``.
-      actions: encoded actions ``[T, A]`` in -1..1.
       rewards: encoded targets ``[T, R]`` in -1..1.
       states: encoded states ``[T, S]`` after each action.
       mask: ``[T]``, 1 where a step was observed or is certain (past a terminal state), 0 past a time limit.
@@ -47,9 +44,6 @@ class WindowShape(NamedTuple):
     """Shape and encoding of windows.
 
     Attributes:
-      codec: the encoders.
-      history_length: ``H``.
-      horizon: ``T``.
       padding: steps recorded after the end of an episode that terminated.
     """
 
@@ -60,19 +54,15 @@ class WindowShape(NamedTuple):
 
 
 class ReplayState(struct.PyTreeNode):
-    """Stored steps; every field has ``C`` rows, except the two counters.
+    """Stored raw steps; every field has ``C`` rows, except the two counters: the next row, and episodes so far.
 
     Attributes:
-      obs: raw observations ``[C, ...]``.
-      action: raw actions ``[C, ...]``.
       reward: targets of the reward head ``[C]``; the final row of an episode holds that of every step past the end.
       steps_left: rows from here to the final row of the episode ``[C]`` int32.
       episode: number of the episode ``[C]`` int32, -1 where nothing was written.
       terminated: whether that episode ended by itself ``[C]`` bool.
       weight: drawing weight of the window that starts here ``[C]``, 0 for none.
       fingerprints: fingerprints for finding duplicates ``[C, D, 2]`` uint32; ``D = 0`` without dedupe.
-      cursor: row that is written next, scalar int32.
-      episodes: episodes written so far, scalar int32.
     """
 
     obs: Array
@@ -90,13 +80,9 @@ class ReplayState(struct.PyTreeNode):
 def init(
     obs: jax.ShapeDtypeStruct | Array, action: jax.ShapeDtypeStruct | Array, *, capacity: int, dedupe: str = "none"
 ) -> ReplayState:
-    """Makes an empty replay.
+    """Makes an empty replay for steps like ``obs`` and ``action``; for ``dedupe`` see `drop_duplicates`.
 
-    Args:
-      obs: one observation, for its shape and dtype.
-      action: one action, for its shape and dtype.
-      capacity: ``C``, at least one row more than the longest episode has steps.
-      dedupe: see `drop_duplicates`.
+    ``capacity`` is ``C``, at least one row more than the longest episode has steps.
     """
     components = {"none": 0, "window": 1, "components": 6}[dedupe]
     return ReplayState(
@@ -116,21 +102,18 @@ def init(
 def add(
     state: ReplayState, obs: Array, action: Array, reward: Array, length: Array, terminated: Array, padding: int = 0
 ) -> ReplayState:
-    """Appends one episode; the oldest rows make room.
+    """Appends one episode in the rows from ``cursor`` on, modulo ``C >= L + 1 + padding``; the oldest make room.
 
     Every one of its ``length`` steps becomes the start of a window, with the greatest weight in the replay.
 
     Args:
-      state: the replay, with at least ``L + 1 + padding`` rows.
+      state: the replay.
       obs: ``[L + 1 + padding, ...]``, rows ``0 .. length`` count, and ``padding`` more if it terminated.
       action: ``[L + 1 + padding, ...]``.
       reward: ``[L + 1 + padding]``, the last row that counts being what steps past it are worth.
       length: scalar int32, steps taken.
       terminated: scalar bool.
       padding: steps recorded after the end of an episode that terminated.
-
-    Returns:
-      The replay with the episode in the rows from ``cursor`` on (modulo ``C``).
     """
     capacity = state.weight.shape[0]
     step = jnp.arange(obs.shape[0], dtype=jnp.int32)
@@ -160,13 +143,10 @@ def num_windows(state: ReplayState) -> Array:
 
 
 def draw(key: Key, weight: Array, shape: tuple[int, ...]) -> Array:
-    """Draws rows with probability in proportion to ``weight [C]``, with replacement.
+    """Draws int32 rows of ``shape`` with probability in proportion to ``weight [C]``, with replacement.
 
-    Rows of weight 0 are never drawn as long as some weight is positive. Equal weights are drawn with
-    exactly equal probability up to the resolution of a float32 in 0..1.
-
-    Returns:
-      Indices of ``shape``, int32.
+    Rows of weight 0 are never drawn as long as some weight is positive. Equal weights are drawn with exactly equal
+    probability up to the resolution of a float32 in 0..1.
     """
     cumulative = jax.lax.cummax(jnp.cumsum(weight))  # a parallel float32 sum may step back a little
     point = jax.random.uniform(key, shape) * cumulative[-1]
@@ -182,17 +162,8 @@ def window(state: ReplayState, start: Array, shape: WindowShape, novelty: Array 
 
     Past the end of an episode the state is the final one with the done block set, the reward is the final row's, and
     the actions are 0 (see `randomize_padded_actions`). Before its beginning, or where the ring has overwritten it,
-    the history is -1 throughout.
-
-    Args:
-      state: the replay.
-      start: scalar row index.
-      shape: how windows are cut.
-      novelty: novelty of the rows ``[C]`` in 0..1, see `novelty`; scaled to -1..1 it becomes one more entry of the
-        rewards.
-
-    Returns:
-      A `Window`; its mask is 0 for steps past a time limit, of which nothing is known.
+    the history is -1 throughout. The `novelty` of the rows ``[C]``, if given, becomes one more entry of the rewards,
+    scaled to -1..1.
     """
     capacity, codec = state.weight.shape[0], shape.codec
     left = state.steps_left[start]
@@ -227,14 +198,7 @@ def _history(state: ReplayState, start: Array, shape: WindowShape) -> History:
 
 
 def randomize_padded_actions(key: Key, state: ReplayState, start: Array, actions: Array) -> Array:
-    """Replaces the actions ``[T, A]`` past the end of an episode by uniform noise: nothing depends on them there.
-
-    Args:
-      key: consumed.
-      state: the replay.
-      start: scalar row index of the window.
-      actions: encoded actions of the window.
-    """
+    """Replaces the actions ``[T, A]`` past the end of an episode by uniform noise: nothing depends on them there."""
     past = jnp.arange(actions.shape[0]) >= state.steps_left[start]
     noise = jax.random.uniform(key, actions.shape, minval=-1.0, maxval=1.0)
     return jnp.where(past[:, None], noise, actions)
@@ -248,17 +212,12 @@ def evict(key: Key, state: ReplayState, max_windows: int) -> ReplayState:
 
 
 def drop_duplicates(state: ReplayState, first: Array, length: Array, shape: WindowShape) -> ReplayState:
-    """Removes windows of the newest episode that the replay holds already (line 20 of Algorithm 1).
+    """Removes windows of the newest episode that the replay holds already (line 20 of Algorithm 1), just after `add`.
 
     With ``dedupe="window"`` a window is a duplicate if an equal encoded window can be drawn; with ``"components"``,
     as in the authors' code, if each of its six components, separately, occurs in some window that can be drawn.
-    Components are compared by two independent 32-bit fingerprints each.
-
-    Args:
-      state: the replay, just after `add`.
-      first: row of the newest episode's first step, scalar int32.
-      length: its steps, scalar int32.
-      shape: how windows are cut.
+    Components are compared by two independent 32-bit fingerprints each. The episode is ``length`` steps from row
+    ``first`` on.
     """
     capacity, components = state.fingerprints.shape[:2]
     if not components:
@@ -296,24 +255,16 @@ def balance(state: ReplayState, codec: Codec) -> ReplayState:
     States that round to the same multiples of `RESOLUTION` are the same.
     """
     valid = state.weight > 0
-    weight = 1.0 / _count_states(state, valid, codec)
-    return state.replace(weight=jnp.where(valid, weight, 0.0))
+    return state.replace(weight=jnp.where(valid, 1.0 / _count_states(state, valid, codec), 0.0))
 
 
 def novelty(state: ReplayState, codec: Codec, discount: Scalar) -> Array:
-    """Computes how new the states after each row were: a discounted average of ``1 / sqrt(n)``, in 0..1.
+    """Computes how new the states after each row ``[C]`` were: a discounted average of ``1 / sqrt(n)``, in 0..1.
 
     ``v_t = (1 - gamma) / sqrt(n_{t+1}) + gamma v_{t+1}`` where ``n`` counts the stored states that round to the same
     multiples of `RESOLUTION`; 0 past a true end, and past a time limit as new as the last state. The counts are those
     of count-based exploration bonuses (Strehl and Littman 2008, "An analysis of model-based interval estimation").
-
-    Args:
-      state: the replay.
-      codec: the encoders.
-      discount: gamma, 0..1.
-
-    Returns:
-      ``[C]``, 0 in rows that hold nothing.
+    Rows that hold nothing have 0.
     """
     capacity = state.weight.shape[0]
     stored = state.episode >= 0
