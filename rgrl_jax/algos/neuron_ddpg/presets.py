@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from rgrl_jax.algos.ddpg.presets import ENVIRONMENTS, Settings
 
-_BASE = ENVIRONMENTS["*"] | (
-    {"loss": "half", "trained_layers": "outputs", "hidden": (256,), "neuron_hidden": (64, 64)}
+_OUTPUTS: Settings = {"loss": "half", "trained_layers": "outputs", "hidden": (256,), "neuron_hidden": (64, 64)}
+_BASE = ENVIRONMENTS["*"] | _OUTPUTS
+_DRAFT: Settings = (
+    {"trained_layers": "all", "hidden": (64, 64), "activation": "tanh", "neuron_critic": "linear"}
+    | {"biases": False, "noise": "none", "bootstrap": "always"}
+    | {"voltage_source": "stored", "output_voltage": "own"}
 )
-_DRAFT: Settings = {
-    "trained_layers": "all",
-    "hidden": (64, 64),
-    "activation": "tanh",
-    "neuron_critic": "linear",
-    "biases": False,
-} | {"noise": "none", "bootstrap": "always", "voltage_source": "stored", "output_voltage": "own"}
 
 PRESETS: dict[str, dict[str, Settings]] = {
     "tuned": ENVIRONMENTS | {"*": _BASE},
