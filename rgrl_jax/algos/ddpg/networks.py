@@ -24,14 +24,9 @@ def actor_action(weights: Weights, x: Array, activation: str) -> Array:
 
 
 def init_critic(key: Key, sizes: Sequence[int], action_size: int, action_layer: int, final: Scalar) -> Weights:
-    """Draws the layers of a critic ``[n_in + 1, n_out]``.
+    """Draws the layers of a critic ``[n_in + 1, n_out]``, of ``sizes`` of observation and hidden layers.
 
-    Args:
-      key: consumed.
-      sizes: sizes of observation and hidden layers.
-      action_size: ``A``.
-      action_layer: layer whose input the action is appended to, from 0.
-      final: half-width of the distribution in the last layer, see `mlp.init`.
+    The action is appended to the input of ``action_layer``, from 0; for ``final`` see `mlp.init`.
     """
     weights: list[Array] = []
     for i, (n_in, n_out) in enumerate(pairwise((*sizes, 1))):
@@ -42,8 +37,7 @@ def init_critic(key: Key, sizes: Sequence[int], action_size: int, action_layer: 
 
 def q_value(weights: Weights, x: Array, action: Array, action_layer: int) -> Array:
     """Returns the critic's values ``[...]`` of actions ``[..., A]`` at inputs ``x [..., n_0]``."""
-    h = x
     for i, layer in enumerate(weights):
-        h = mlp.affine(layer, jnp.concatenate([h, action], axis=-1) if i == action_layer else h)
-        h = h if i == len(weights) - 1 else jax.nn.relu(h)
-    return h[..., 0]
+        x = mlp.affine(layer, jnp.concatenate([x, action], axis=-1) if i == action_layer else x)
+        x = x if i == len(weights) - 1 else jax.nn.relu(x)
+    return x[..., 0]
