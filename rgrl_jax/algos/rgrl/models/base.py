@@ -32,12 +32,7 @@ class Model(Protocol):
         """Encodes ``history`` (``[H, S]``, ``[H, A]``) into a memory; runs once per environment step."""
 
     def apply(
-        self,
-        params: Params,
-        memory: PyTree,
-        present: Array,
-        actions: Array,
-        states: Array | None = None,
+        self, params: Params, memory: PyTree, present: Array, actions: Array, states: Array | None = None
     ) -> ModelOutput:
         """Predicts ``reward [T, R]`` and ``state [T, S]`` from ``present [S]`` and ``actions [T, A]``.
 
@@ -47,24 +42,11 @@ class Model(Protocol):
 
 
 class ModelSpec(NamedTuple):
-    """Sizes and settings that a model is made of.
+    """Sizes ``S``, ``A``, ``R`` and ``d``, and the settings of the same names that a model is made of.
 
     Attributes:
-      state_size: ``S``.
-      action_size: ``A``.
       reward_size: ``R``, one more with novelty.
-      width: ``d``, features per layer.
-      layers: stacked layers.
-      heads: attention heads.
-      history_length: ``H``.
-      unroll: model steps compiled into one loop body.
-      reward_from: ``"feature"`` or ``"state"``, input of the reward head.
       image_shape: shape of the image that the leading entries of a state are; None embeds the state by one map.
-      biases: whether there are biases.
-      squash_outputs: whether predictions are squashed by tanh.
-      residual: whether the change of the state is predicted.
-      doubled_positions: whether the exponent of sinusoidal positions is doubled.
-      linear_feed_forward: whether a transformer's feed-forward part is a single linear map.
     """
 
     state_size: int
@@ -90,11 +72,7 @@ _MODELS: dict[str, ModelFactory] = {}
 
 
 def register(name: str, make: ModelFactory) -> None:
-    """Makes a model available as ``model.kind = name``.
-
-    Args:
-      name: unused so far.
-      make: ``make(spec) -> Model``, see `ModelSpec`.
+    """Makes the model ``make(spec)`` of a `ModelSpec` available as ``model.kind = name``.
 
     Raises:
       ValueError: the name is taken.
