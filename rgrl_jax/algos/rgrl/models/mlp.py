@@ -5,20 +5,12 @@ from __future__ import annotations
 import flax.linen as nn
 import jax.numpy as jnp
 
-from rgrl_jax.algos.rgrl.models.base import ModelSpec
 from rgrl_jax.algos.rgrl.models.sequence_model import draw_matrices, register_backbone
 from rgrl_jax.types import Array
 
 
 class MLP(nn.Module):
-    """Dense layers with tanh between them.
-
-    Attributes:
-      width: ``d``.
-      layers: dense layers after the token.
-      history: tokens before the present one that are read beside it, ``H``.
-      biases: whether the layers have biases.
-    """
+    """Dense layers of ``width`` d with tanh between them; ``history`` H tokens are read beside the present one."""
 
     width: int
     layers: int
@@ -54,8 +46,4 @@ class MLP(nn.Module):
         return seen[n:], x
 
 
-def _make(spec: ModelSpec) -> MLP:
-    return MLP(spec.width, spec.layers, spec.history_length, spec.biases)
-
-
-register_backbone("mlp", _make)
+register_backbone("mlp", lambda spec: MLP(spec.width, spec.layers, spec.history_length, spec.biases))
