@@ -13,9 +13,6 @@ class Conv3x3(nn.Module):
     """Convolves with a 3 x 3 kernel and zeros around, as one product of every pixel's neighbourhood with the kernel.
 
     Members have kernels of their own, and XLA runs a convolution with many kernels far slower than a product.
-
-    Attributes:
-      channels: channels of the result.
     """
 
     channels: int
@@ -37,7 +34,6 @@ class Conv(nn.Module):
     Attributes:
       image_shape: ``(height, width)`` or ``(height, width, channels)`` of the leading entries of a state.
       width: ``d``, features of a token.
-      channels: channels of both convolutions.
     """
 
     image_shape: tuple[int, ...]
