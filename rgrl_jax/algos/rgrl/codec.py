@@ -19,14 +19,7 @@ def thermometer(value: Array, low: Scalar, high: Scalar, bins: int) -> Array:
     ``k = clip(floor((value - low) / ((high - low) / bins)) + 1, 0, bins)``, so ``value == low`` lights one entry,
     anything below none, and ``value >= high`` all (the "quantifying" of the authors' code).
 
-    Args:
-      value: ``[...]``.
-      low: lower end of the range, broadcastable to ``value``.
-      high: upper end, greater than ``low``.
-      bins: number of entries, >= 1.
-
-    Returns:
-      ``[..., bins]`` float32 of -1 and +1.
+    Values ``[...]`` become ``[..., bins]`` float32; ``low < high`` broadcast to them.
     """
     lit = jnp.clip(jnp.floor((value - low) / ((high - low) / bins)) + 1, 0, bins)
     return jnp.where(jnp.arange(bins) < lit[..., None], 1.0, -1.0).astype(jnp.float32)
@@ -42,12 +35,8 @@ class Codec(NamedTuple):
 
     Attributes:
       state_size: ``S``, the done block included.
-      action_size: ``A``.
-      reward_size: ``R``.
       encode_state: ``(obs, done) -> [S]``.
-      encode_action: action of the environment ``-> [A]``.
       decode_action: one planned step ``[A]`` -> action of the environment.
-      encode_reward: scalar reward ``-> [R]``.
     """
 
     state_size: int
@@ -62,13 +51,9 @@ class Codec(NamedTuple):
 def make_codec(
     observation: Space, action: Space, reward_range: tuple[float, float], reference: ReferenceConfig | None = None
 ) -> Codec:
-    """Makes the encoders of an environment.
+    """Makes the encoders of an environment, by ``reference`` those of the authors' code.
 
-    Args:
-      observation: observation space; a `Discrete` one is always encoded one-hot.
-      action: action space.
-      reward_range: rewards that encode to -1 and to +1.
-      reference: encodings of the authors' code, if wanted.
+    A `Discrete` observation is always encoded one-hot; ``reward_range`` encodes to -1 and to +1.
     """
     reference = reference or ReferenceConfig()
     encode_obs, obs_size = _obs_encoder(observation, reference)
@@ -109,7 +94,4 @@ def _obs_encoder(space: Space, reference: ReferenceConfig) -> tuple[Callable[[Ar
 def _action_coders(space: Space) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
     if isinstance(space, Box):
         return lambda action: from_env_action(action, space), lambda step: to_env_action(step, space)
-    return (
-        lambda action: one_hot(action, space.n),
-        lambda step: jnp.argmax(step, axis=-1).astype(jnp.int32),
-    )
+    return lambda action: one_hot(action, space.n), lambda step: jnp.argmax(step, axis=-1).astype(jnp.int32)
