@@ -75,12 +75,9 @@ class DDPGConfig(Config):
             raise ValueError(f"env_id = {self.env_id!r} has discrete actions, and DDPG needs continuous ones")
         if not np.isfinite([space.low, space.high]).all():
             raise ValueError(f"env_id = {self.env_id!r} has actions without bounds, and DDPG explores within them")
-        row = self.spec.max_steps * self.num_envs
-        if self.replay_capacity < row:
-            raise ValueError(
-                f"replay_capacity = {self.replay_capacity} must be at least {row}, max_steps times num_envs"
-            )
-        if self.action_layer > len(self.critic_hidden):
-            raise ValueError(
-                f"action_layer = {self.action_layer} must be at most {len(self.critic_hidden)}, the last layer"
-            )
+        capacity, row = self.replay_capacity, self.spec.max_steps * self.num_envs
+        if capacity < row:
+            raise ValueError(f"replay_capacity = {capacity} must be at least {row}, max_steps times num_envs")
+        layer, last = self.action_layer, len(self.critic_hidden)
+        if layer > last:
+            raise ValueError(f"action_layer = {layer} must be at most {last}, the last layer")
