@@ -25,7 +25,6 @@ class Cache(struct.PyTreeNode):
       rows: keys and values of each layer, ``[heads, rows, d / heads]`` each; rows not read yet are 0. Apart, and laid
         out as attention reads them, so that a loop over steps need not lay them out anew.
       carry: carries of a hybrid's recurrent maps, leaves ``[layers, 4, d]``; else empty.
-      count: tokens read, scalar int32.
     """
 
     rows: tuple[tuple[Array, Array], ...]
@@ -36,10 +35,7 @@ class Cache(struct.PyTreeNode):
 def sinusoid(rows: int, width: int, doubled: bool = False) -> np.ndarray:
     """Makes fixed positions ``[rows, d]``: sine in the even columns, cosine in the odd ones.
 
-    Args:
-      rows: positions.
-      width: ``d``.
-      doubled: position / 10000^(2 i / d) for the even column i, as in the authors' code, instead of 10000^(i / d).
+    If ``doubled`` position / 10000^(2 i / d) for the even column i, as in the authors' code, not 10000^(i / d).
     """
     even = np.arange(0, width, 2)
     angle = np.arange(rows)[:, None] / 10000.0 ** ((2 if doubled else 1) * even / width)
@@ -52,12 +48,9 @@ class Decoder(nn.Module):
     """Pre-norm blocks of causal attention and a feed-forward part.
 
     Attributes:
-      width: ``d``.
-      layers: blocks.
-      heads: attention heads; divides ``d``.
+      width: ``d``, which ``heads`` divides.
       mixer: the maps to queries, keys, values and output: ``"linear"``, or one cell each that runs along the
         tokens, ``"rnn"``, ``"gru"`` or ``"lstm"``.
-      biases: whether all maps have biases.
       doubled_positions: see `sinusoid`.
       linear_feed_forward: a single linear map, as in the authors' code, instead of two with gelu and a width of 4 d
         between them.
