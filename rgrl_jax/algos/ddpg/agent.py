@@ -11,16 +11,10 @@ import optax
 from flax import struct
 
 from rgrl_jax import mlp
+from rgrl_jax.algos.ddpg import update as training
 from rgrl_jax.algos.ddpg.config import DDPGConfig
 from rgrl_jax.algos.ddpg.networks import actor_action, init_critic, q_value
-from rgrl_jax.algos.ddpg.update import (
-    Batch,
-    TrainedNetwork,
-    apply_actor_gradient,
-    fit_critic,
-    init_network,
-    update_targets,
-)
+from rgrl_jax.algos.ddpg.update import Batch, TrainedNetwork
 from rgrl_jax.mlp import Weights
 from rgrl_jax.normalization import space_size
 from rgrl_jax.optimizers import make_optimizer
@@ -32,8 +26,8 @@ class Agent(NamedTuple):
 
     Attributes:
       init: ``key -> networks``, a pytree of `TrainedNetwork`s with an attribute ``actor``.
-      act: ``(actor weights, x [N, n_0], key) -> (actions [N, A] in -1..1, extras)``; without any noise if the key is
-        None. The extras, leaves ``[N, ...]``, are stored with the step.
+      act: ``(actor weights, x [N, n_0], key) -> (actions [N, A] in -1..1, extras [N, ...])``; without any noise if
+        the key is None. The extras are stored with the step.
       update: ``(key, networks, batch) -> (networks, mean squared TD error)``.
       extras: shapes and dtypes of the extras of one environment.
     """
@@ -71,9 +65,8 @@ def make_optimizers(config: DDPGConfig) -> tuple[optax.GradientTransformation, o
 def init_critic_network(key: Key, config: DDPGConfig) -> TrainedNetwork:
     """Draws the critic."""
     inputs, *_, actions = network_sizes(config)
-    sizes = (inputs, *config.critic_hidden)
-    weights = init_critic(key, sizes, actions, config.action_layer, config.final_init)
-    return init_network(weights, make_optimizers(config)[1])
+    weights = init_critic(key, (inputs, *config.critic_hidden), actions, config.action_layer, config.final_init)
+    return training.init_network(weights, make_optimizers(config)[1])
 
 
 def update_critic(
@@ -84,7 +77,9 @@ def update_critic(
     next_q = q(critic.target, batch.next_x, next_action)
     targets = batch.reward + config.discount * batch.bootstrap * next_q
     optimizer = make_optimizers(config)[1]
-    return fit_critic(critic, lambda weights: q(weights, batch.x, batch.action), targets, optimizer, loss_scale)
+    return training.fit_critic(
+        critic, lambda weights: q(weights, batch.x, batch.action), targets, optimizer, loss_scale
+    )
 
 
 def make_agent(config: DDPGConfig) -> Agent:
@@ -95,7 +90,7 @@ def make_agent(config: DDPGConfig) -> Agent:
     def init(key: Key) -> Networks:
         actor_key, critic_key = jax.random.split(key)
         weights = mlp.init(actor_key, network_sizes(config), config.final_init)
-        return Networks(init_network(weights, optimizer), init_critic_network(critic_key, config))
+        return Networks(training.init_network(weights, optimizer), init_critic_network(critic_key, config))
 
     def act(weights: Weights, x: Array, key: Key | None) -> tuple[Array, PyTree]:
         del key
@@ -109,7 +104,7 @@ def make_agent(config: DDPGConfig) -> Agent:
         def value(weights: Weights) -> Array:
             return q_value(critic.weights, batch.x, action(weights, batch.x), config.action_layer).mean()
 
-        actor = apply_actor_gradient(actor, jax.grad(value)(actor.weights), optimizer)
-        return update_targets(Networks(actor, critic), config.tau), error
+        actor = training.apply_actor_gradient(actor, jax.grad(value)(actor.weights), optimizer)
+        return training.update_targets(Networks(actor, critic), config.tau), error
 
     return Agent(init, act, update)
