@@ -42,12 +42,7 @@ class Backbone(Protocol):
 
 
 class SequenceModel(nn.Module):
-    """A backbone between token embedding and heads.
-
-    Attributes:
-      core: the `Backbone`.
-      spec: sizes and settings.
-    """
+    """A `Backbone` between token embedding and heads."""
 
     core: Any
     spec: ModelSpec
@@ -67,9 +62,8 @@ class SequenceModel(nn.Module):
             self.embed_next = self.param("embed_next", draw, (spec.state_size, d))
             self.next_bias = self._bias("next_bias", d)
         # "Nothing changes" is a good first guess where the change is predicted.
-        self.state_head = self.param(
-            "state_head", nn.initializers.zeros if spec.residual else draw, (d, spec.state_size)
-        )
+        first_guess = nn.initializers.zeros if spec.residual else draw
+        self.state_head = self.param("state_head", first_guess, (d, spec.state_size))
         self.state_bias = self._bias("state_bias", spec.state_size)
 
     def _bias(self, name: str, size: int) -> Array:
