@@ -26,15 +26,9 @@ from rgrl_jax.types import Array, Episode, Key, Metrics, PyTree
 
 
 class RGRLState(display.Record, struct.PyTreeNode):
-    """State of a run; arrays only.
+    """State of a run, arrays only: members ``[E, ...]``, and the episodes trained and steps taken as scalar int32.
 
-    Attributes:
-      key: key of the run; episode ``i`` uses ``fold_in(key, i)``.
-      params: members ``[E, ...]``.
-      opt_state: their optimizer states ``[E, ...]``.
-      replay: stored steps.
-      episode: episodes trained, scalar int32.
-      env_steps: environment steps taken, scalar int32.
+    Episode ``i`` uses ``fold_in(key, i)``.
     """
 
     key: Key
