@@ -16,33 +16,17 @@ from rgrl_jax.types import Array, Key, PyTree
 
 
 def rnn_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: Array, x: Array) -> Array:
-    """Computes one step of a plain cell, ``tanh(W x + U h + b)``.
+    """Computes one step ``[d]`` of a plain cell, ``tanh(W x + U h + b)``.
 
-    Args:
-      input_weights: ``[d, d]``.
-      hidden_weights: ``[d, d]``.
-      bias: ``[2, d]``, of the input and of the hidden part.
-      hidden: ``[d]``.
-      x: ``[d]``.
-
-    Returns:
-      The next hidden state ``[d]``.
+    Weights are ``[d, d]``, the bias ``[2, d]`` of the input and of the hidden part.
     """
     return jnp.tanh(x @ input_weights + bias[0] + hidden @ hidden_weights + bias[1])
 
 
 def gru_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: Array, x: Array) -> Array:
-    """Computes one step of a GRU cell, the reset gate applied after the product as in PyTorch and cuDNN.
+    """Computes one step ``[d]`` of a GRU cell, the reset gate applied after the product as in PyTorch and cuDNN.
 
-    Args:
-      input_weights: ``[d, 3d]``, gates in the order reset, update, new.
-      hidden_weights: ``[d, 3d]``.
-      bias: ``[2, 3d]``, of the input and of the hidden part.
-      hidden: ``[d]``.
-      x: ``[d]``.
-
-    Returns:
-      The next hidden state ``[d]``.
+    Weights are ``[d, 3d]``, gates in the order reset, update, new; the bias is ``[2, 3d]`` as in `rnn_step`.
     """
     from_x = x @ input_weights + bias[0]
     from_h = hidden @ hidden_weights + bias[1]
@@ -56,17 +40,9 @@ def gru_step(input_weights: Array, hidden_weights: Array, bias: Array, hidden: A
 def lstm_step(
     input_weights: Array, hidden_weights: Array, bias: Array, carry: tuple[Array, Array], x: Array
 ) -> tuple[Array, Array]:
-    """Computes one step of an LSTM cell.
+    """Computes one step of an LSTM cell, which carries a hidden and a cell state ``[d]``.
 
-    Args:
-      input_weights: ``[d, 4d]``, gates in the order input, forget, new, output.
-      hidden_weights: ``[d, 4d]``.
-      bias: ``[2, 4d]``, of the input and of the hidden part.
-      carry: hidden and cell state, ``[d]`` each.
-      x: ``[d]``.
-
-    Returns:
-      The next hidden and cell state.
+    Weights are ``[d, 4d]``, gates in the order input, forget, new, output; the bias is ``[2, 4d]`` as in `rnn_step`.
     """
     hidden, cell = carry
     take, keep, new, emit = jnp.split(x @ input_weights + bias[0] + hidden @ hidden_weights + bias[1], 4)
@@ -75,13 +51,7 @@ def lstm_step(
 
 
 class Cell(NamedTuple):
-    """A kind of cell.
-
-    Attributes:
-      gates: gates that its weights hold.
-      step: ``(input_weights, hidden_weights, bias, carry, x) -> carry``.
-      has_cell_state: whether it carries a second vector.
-    """
+    """A kind of cell: how many gates, and ``step(input_weights, hidden_weights, bias, carry, x) -> carry``."""
 
     gates: int
     step: Callable[..., PyTree]
@@ -107,14 +77,7 @@ def draw_recurrent(key: Key, shape: tuple[int, ...], dtype: Any = float) -> Arra
 
 
 class Recurrent(nn.Module):
-    """Stacked cells.
-
-    Attributes:
-      cell: ``"rnn"``, ``"gru"`` or ``"lstm"``.
-      width: ``d``.
-      layers: stacked cells.
-      biases: whether the gates have biases.
-    """
+    """Stacked cells of ``width`` d, of a kind in `CELLS`: ``"rnn"``, ``"gru"`` or ``"lstm"``."""
 
     cell: str
     width: int
