@@ -69,12 +69,8 @@ class HorizonErrors(struct.PyTreeNode):
 def predict_episode(state: RGRLState, episode: Episode, config: RGRLConfig) -> EpisodePrediction:
     """Predicts along episodes with every member, from each of their steps; the agent need not have seen them.
 
-    A pure function, compiled as it is called. Rows are predicted 64 at a time.
-
-    Args:
-      state: state of one run.
-      episode: ``N`` episodes, as `rgrl_jax.play` returns them.
-      config: config that the run was trained with.
+    A pure function, compiled as it is called, of one run and ``N`` episodes as `rgrl_jax.play` returns them. Rows are
+    predicted 64 at a time.
 
     Raises:
       ValueError: the algorithm has no model.
@@ -176,15 +172,9 @@ def horizon_errors(predicted: Array, true: Array, mask: Array) -> HorizonErrors:
 
 
 def recompute_plans(key: Key, state: RGRLState, episode: Episode, config: RGRLConfig) -> PlanOutput:
-    """Computes again the plans that were made while `rgrl_jax.play` played episodes from a key.
+    """Computes again the plans that were made while `rgrl_jax.play` played ``N`` episodes from this key and state.
 
     A pure function, compiled as it is called.
-
-    Args:
-      key: key that `rgrl_jax.play` was given.
-      state: state that it was given.
-      episode: what it returned, ``N`` episodes.
-      config: config that it was given.
 
     Returns:
       A `PlanOutput` with leaves ``[M, N, ...]``; plan ``m`` was made at step ``m * planner.replan_every``. The
