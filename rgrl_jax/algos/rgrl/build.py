@@ -13,13 +13,7 @@ from rgrl_jax.types import Box, Space
 
 
 class Components(NamedTuple):
-    """Parts of an agent beside its weights.
-
-    Attributes:
-      env: the environment as the agent sees it.
-      codec: its encoders.
-      model: predicts encoded rewards and states.
-    """
+    """Parts of an agent beside its weights: the environment as it sees it, its encoders and its model."""
 
     env: EnvSpec
     codec: Codec
