@@ -43,10 +43,7 @@ def _flatten(state: PyTree) -> dict[str, jax.Array]:
 def open_manager(folder: Path, *, keep: int = 2, write: bool = True) -> ocp.CheckpointManager:
     """Opens the checkpoints of a run folder; the newest ``keep`` stay, and unfinished ones of a killed process go.
 
-    Args:
-      folder: the run folder.
-      keep: checkpoints that stay.
-      write: whether any will be written; if not, nothing is made or removed.
+    Without ``write`` nothing is made or removed.
 
     Raises:
       ValueError: a file that describes one of them is damaged.
@@ -73,10 +70,8 @@ def save(manager: ocp.CheckpointManager, episode: int, state: PyTree, config: Co
     try:
         manager.save(episode, args=ocp.args.StandardSave(_flatten(state)), custom_metadata=beside)
     except Exception as error:  # whatever the storage below orbax raises
-        path = Path(manager.directory) / str(episode)
-        raise OSError(
-            f"checkpoint {str(path)!r} could not be written: {_reason(error)}; {run_folder.GO_ON}"
-        ) from error
+        problem = f"checkpoint {str(Path(manager.directory) / str(episode))!r} could not be written"
+        raise OSError(f"{problem}: {_reason(error)}; {run_folder.GO_ON}") from error
 
 
 def load_run(folder: str | Path, *, tell: Callable[[str], None] = warnings.warn) -> LoadedRun:
@@ -98,10 +93,9 @@ def load_run(folder: str | Path, *, tell: Callable[[str], None] = warnings.warn)
     config, meta = run_folder.read_config(folder)
     impl = meta.get("key_impl")
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0, impl=impl), meta["seeds"]))
-    if meta.get("batched", meta["seeds"] > 1):
-        like = jax.eval_shape(lambda k: jax.vmap(training.init, in_axes=(0, None))(k, config), keys)
-    else:
-        like = jax.eval_shape(lambda k: training.init(k[0], config), keys)
+    keys = keys if meta.get("batched", meta["seeds"] > 1) else jax.eval_shape(lambda k: k[0], keys)
+    init = jax.vmap(training.init, in_axes=(0, None)) if keys.ndim else training.init
+    like = jax.eval_shape(lambda k: init(k, config), keys)
     stored = _restore(folder, jax.eval_shape(_flatten, like), config, tell)
 
     def fill(path: Any, spec: Any) -> jax.Array:
@@ -174,11 +168,7 @@ def _read(
 
 
 def _check_open(path: Path) -> None:
-    """Checks that all files of a checkpoint may be read: one that may not be is not taken for a damaged one.
-
-    Raises:
-      PermissionError: one may not.
-    """
+    """Raises a PermissionError if a file of a checkpoint may not be read: that is no damage."""
     for file in (path, *path.rglob("*")):
         if not os.access(file, os.R_OK):
             raise PermissionError(f"checkpoint {str(path)!r} cannot be read: no permission for {str(file)!r}")
@@ -191,17 +181,14 @@ def _reason(error: Exception) -> str:
 
 def seed_keys(seed: int, seeds: int) -> jax.Array:
     """Makes the key of one run, or the keys ``[seeds]`` of several: those of ``seed, seed + 1, ...``."""
-    return (
-        jax.random.key(seed)
-        if seeds == 1
-        else jax.vmap(jax.random.key)(jnp.asarray(seed + np.arange(seeds), jnp.uint32))
-    )
+    if seeds == 1:
+        return jax.random.key(seed)
+    return jax.vmap(jax.random.key)(jnp.asarray(seed + np.arange(seeds), jnp.uint32))
 
 
 def _misfit(stored: dict[str, Any], wanted: dict[str, Any]) -> str:
     """Tells where the stored arrays differ from ``wanted`` in name, shape or dtype; empty if nowhere."""
-    found = {name: f"{x.dtype}{list(x.shape)}" for name, x in stored.items()}
-    here = {name: f"{x.dtype}{list(x.shape)}" for name, x in wanted.items()}
+    found, here = ({name: f"{x.dtype}{list(x.shape)}" for name, x in own.items()} for own in (stored, wanted))
     for name in sorted(found.keys() | here.keys()):
         if found.get(name) != here.get(name):
             return f"{name} is {found.get(name, 'missing')} there and {here.get(name, 'missing')} here"
