@@ -38,13 +38,11 @@ def check_place(folder: Path, *, overwrite: bool = False) -> None:
     """
     if not folder.exists() or (folder.is_dir() and overwrite):
         return
-    remains = {LOCK, f"{CONFIG}.tmp"}
-    if not folder.is_dir() or any(x.name not in remains and not _is_unused(x) for x in folder.iterdir()):
+    found = {path.name for path in folder.iterdir()} - {LOCK, f"{CONFIG}.tmp"} if folder.is_dir() else {""}
+    if found == {CHECKPOINTS} and (folder / CHECKPOINTS).is_dir() and not any((folder / CHECKPOINTS).iterdir()):
+        return
+    if found:
         raise FileExistsError(f"out = {str(folder)!r} exists and is not empty; choose another or add --overwrite")
-
-
-def _is_unused(path: Path) -> bool:
-    return path.name == CHECKPOINTS and path.is_dir() and not any(path.iterdir())
 
 
 def create(folder: Path, *, overwrite: bool = False) -> None:
@@ -71,8 +69,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OSError(f"{str(path)!r} could not be written: {reason}; {GO_ON}") from error
+        raise OSError(f"{str(path)!r} could not be written: {error.strerror or error}; {GO_ON}") from error
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -92,14 +89,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_config(folder: Path, config: Config, meta: dict[str, Any]) -> None:
     """Records what is needed to build the run again; ``meta`` holds at least ``seed`` and ``seeds``."""
-    content = {
-        "format_version": FORMAT_VERSION,
-        "rgrl_jax": rgrl_jax.__version__,
-        "algo": algorithm_name(config),
-        **meta,
-        "config": plain_config(config),
-    }
-    write_json(folder / CONFIG, content)
+    made_by = {"format_version": FORMAT_VERSION, "rgrl_jax": rgrl_jax.__version__, "algo": algorithm_name(config)}
+    write_json(folder / CONFIG, {**made_by, **meta, "config": plain_config(config)})
 
 
 def plain_config(config: Any) -> dict[str, Any]:
@@ -177,13 +168,7 @@ def _build_config(path: Path, config_type: type[Config], values: dict[str, Any])
 
 
 def append_metrics(folder: Path, metrics: Metrics, seed: int) -> None:
-    """Appends rows to metrics.csv, one per seed and episode.
-
-    Args:
-      folder: the run folder.
-      metrics: leaves ``[seeds, episodes]``.
-      seed: seed of the first row; the others follow.
-    """
+    """Appends metrics ``[seeds, episodes]`` to metrics.csv, a row for each, of ``seed, seed + 1, ...``."""
     path, columns = folder / METRICS, metrics.columns()
     fresh = not path.exists()
     with writing(path), path.open("a", newline="") as file:
