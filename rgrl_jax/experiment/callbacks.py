@@ -22,11 +22,7 @@ from rgrl_jax.experiment.runner import Callback, Run
 
 
 class Progress(Callback):
-    """Draws a live bar with the return, the loss and every float in ``info``; seeds are averaged.
-
-    Args:
-      console: where to draw; standard error by default.
-    """
+    """Draws a live bar with return, loss and a float in ``info``, means over seeds, on ``console`` or stderr."""
 
     first_only = True
 
@@ -35,11 +31,8 @@ class Progress(Callback):
 
     def begin(self, run: Run) -> None:
         """Draws the empty bar."""
-        text = TextColumn("{task.description}")
-        episodes = TextColumn("{task.completed}/{task.total}")
-        self.bar = RichProgress(
-            text, BarColumn(), episodes, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console
-        )
+        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}")
+        self.bar = RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self.console)
         self.bar.start()
         self.task = self.bar.add_task("compiling", total=run.planned, completed=run.episode)
 
@@ -59,12 +52,7 @@ class Progress(Callback):
 
 
 class CSVLog(Callback):
-    """Appends one row per seed and episode to ``metrics.csv``.
-
-    Args:
-      folder: the run folder.
-      seed: of the first run.
-    """
+    """Appends one row per seed and episode to ``metrics.csv`` in a run folder; ``seed`` is that of the first run."""
 
     first_only = True
 
@@ -85,12 +73,9 @@ class CSVLog(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes every metric of every episode for TensorBoard, by the package tensorboardX; seeds are averaged.
+    """Writes every metric of every episode, averaged over seeds, for ``tensorboard --logdir`` of the folder or above.
 
     A run that goes on hides what was written after the state that it went on from.
-
-    Args:
-      folder: where the events go; ``tensorboard --logdir`` of it or of a folder above shows them.
 
     Raises:
       ValueError: tensorboardX is not installed.
@@ -103,9 +88,8 @@ class TensorBoard(Callback):
         try:
             self.make = importlib.import_module("tensorboardX").SummaryWriter
         except ImportError as error:
-            raise ValueError(
-                f"TensorBoard needs the package tensorboardX, pip install 'rgrl_jax[tensorboard]': {error}"
-            ) from error
+            needed = "TensorBoard needs the package tensorboardX, pip install 'rgrl_jax[tensorboard]'"
+            raise ValueError(f"{needed}: {error}") from error
 
     def begin(self, run: Run) -> None:
         """Opens a file of events."""
@@ -154,15 +138,11 @@ class Checkpoint(Callback):
         self.held.enter_context(lock.hold(self.folder))
         self.seen = -1
         self.manager = checkpoint.open_manager(self.folder, keep=self.keep)
-        newest = self.manager.latest_step()
+        newest, place, other = self.manager.latest_step(), repr(str(self.folder)), "choose another folder"
         if newest is not None and newest > run.episode:
-            raise FileExistsError(
-                f"{str(self.folder)!r} holds checkpoint {newest}, beyond episode {run.episode}; choose another folder"
-            )
+            raise FileExistsError(f"{place} holds checkpoint {newest}, beyond episode {run.episode}; {other}")
         if newest is not None and (changed := checkpoint.changes(self.manager, newest, run.config)):
-            raise ValueError(
-                f"{str(self.folder)!r} holds checkpoints of another config: {changed}; choose another folder"
-            )
+            raise ValueError(f"{place} holds checkpoints of another config: {changed}; {other}")
         key_impl = str(jax.random.key_impl(run.state.key))
         meta = self.meta | {"seeds": run.state.episode.size, "batched": run.batched, "key_impl": key_impl}
         if multiprocess.is_first():
@@ -209,7 +189,6 @@ class StopAtGoal(Callback):
 
     Args:
       goal: mean return to reach; None for the environment's, and never if it has none.
-      num_episodes: noiseless episodes.
     """
 
     def __init__(self, goal: float | None = None, num_episodes: int = 10):
@@ -239,13 +218,8 @@ class StopOnSignal(Callback):
     """Ends the run after the chunk in which SIGTERM or Ctrl-C comes; a second one does at once what it usually does.
 
     With a `Checkpoint` beside it nothing that was trained is lost. Several processes end after the same chunk.
-    Only the main thread of a process hears signals; in others this does nothing.
-
-    Args:
-      console: where to say that the signal was heard; standard error by default.
-
-    Attributes:
-      received: the signal, or 0.
+    Only the main thread of a process hears signals; in others this does nothing. That one was heard is said on
+    ``console``, standard error by default, and ``received`` holds it, or 0.
     """
 
     def __init__(self, console: Console | None = None):
