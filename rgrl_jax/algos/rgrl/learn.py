@@ -52,14 +52,8 @@ def maybe_reset_members(
 
     What an ensemble learnt from its first few steps stays with it and biases all that comes after; one that is drawn
     anew and trained on the whole replay is free of that (Nikishin et al. 2022, "primacy bias"). By turns, each member
-    is replaced after ``reset_every * ensemble_size`` episodes, and the rest carry on meanwhile.
-
-    Args:
-      key: decides new weights.
-      members: weights and optimizer states, leaves ``[E, ...]``.
-      episode: episodes trained before this one, scalar.
-      config: the config.
-      components: as built from it.
+    is replaced after ``reset_every * ensemble_size`` episodes, and the rest carry on meanwhile. Members are
+    weights and optimizer states ``[E, ...]``; ``episode`` counts those trained before this one.
     """
     every = config.learner.reset_every
     if not every:
@@ -78,14 +72,7 @@ def maybe_reset_members(
 def train_members(
     key: Key, members: tuple[PyTree, PyTree], replay: ReplayState, config: RGRLConfig, components: Components
 ) -> tuple[tuple[PyTree, PyTree], ReplayState, Array]:
-    """Trains every member on its own draws (lines 21-26).
-
-    Args:
-      key: consumed; update ``i`` uses ``fold_in(key, i)``.
-      members: weights and optimizer states, leaves ``[E, ...]``.
-      replay: source of the windows.
-      config: the config.
-      components: as built from it.
+    """Trains every member ``[E, ...]`` on its own draws (lines 21-26); update ``i`` uses ``fold_in(key, i)``.
 
     Returns:
       New members, the replay (priorities may have moved), and the mean loss, a scalar.
@@ -126,15 +113,8 @@ def make_window_fn(
 ) -> WindowFn:
     """Makes the function that gathers windows, with all that depends on the whole replay computed once.
 
-    Args:
-      replay: source of the windows, ``C`` rows.
-      config: the config.
-      components: as built from it.
-      scale_from: replay whose targets decide the scale with ``reward_scale = "seen"``; None for ``replay``.
-
-    Returns:
-      A `WindowFn`; rewards of its windows are ``[T, R]`` on the scale that ``reward_scale`` says, or ``[T, R + 1]``
-      with novelty.
+    Rewards of its windows are ``[T, R]``, or ``[T, R + 1]`` with novelty, on the scale that ``reward_scale`` says;
+    with ``"seen"`` the targets in ``scale_from`` decide it, or those in ``replay``.
     """
     codec, target = components.codec, config.target
     novelty = window_replay.novelty(replay, codec, target.discount) if target.novelty else None
