@@ -29,18 +29,11 @@ OnStep = Callable[[HostEnv], None]
 
 
 class Playback(struct.PyTreeNode):
-    """Episodes to play: the next training episode of a state, or noiseless ones.
-
-    Attributes:
-      state: state of one run.
-      config: its config.
-      key: decides noiseless episodes; None for a training episode.
-      num_episodes: number of noiseless episodes ``N``.
-    """
+    """Episodes to play: the next training episode of one run's state, or ``N`` noiseless ones."""
 
     state: Any
     config: Config
-    key: Key | None = None
+    key: Key | None = None  # of noiseless episodes
     num_episodes: int = struct.field(pytree_node=False, default=0)
 
     def actor(self) -> Actor:
@@ -52,21 +45,13 @@ class Playback(struct.PyTreeNode):
 
 
 class HostSteps(NamedTuple):
-    """Results of ``M`` actions of ``N`` environments, blank where an episode had ended.
+    """Results of ``M`` actions of ``N`` environments, blank where an episode had ended."""
 
-    Attributes:
-      steps: ``M``, or 0 if there is nothing to record yet.
-      obs: ``[M, N, ...]``.
-      reward: ``[M, N]`` float32.
-      terminated: ``[M, N]`` bool.
-      truncated: ``[M, N]`` bool.
-    """
-
-    steps: Any
-    obs: Any
-    reward: Any
-    terminated: Any
-    truncated: Any
+    steps: Any  # M, or 0 if there is nothing to record yet
+    obs: Any  # [M, N, ...]
+    reward: Any  # [M, N] float32
+    terminated: Any  # [M, N] bool
+    truncated: Any  # [M, N] bool
 
 
 def is_hosted(config: Config) -> bool:
@@ -140,10 +125,8 @@ def _perform(playback: Playback, on_step: OnStep | None = None) -> tuple[Rollout
             now, actions = _record_and_act(playback, now, actions, results)
             results = _blank(spec, actions, len(actions))
             for i, row in enumerate(np.asarray(actions)):
-                t, seen = (
-                    t + 1,
-                    on_step if alive[0] else None,
-                )  # it is also called after the step that ends the episode
+                seen = on_step if alive[0] else None  # it is also called after the step that ends the episode
+                t += 1
                 _step(envs, row, alive, i, results, cut=t >= spec.max_steps)
                 if seen:
                     seen(envs[0])
@@ -166,11 +149,9 @@ def _opened(spec: EnvSpec, num_envs: int, *, drawn: bool) -> Iterator[list[HostE
 
 def _blank(spec: EnvSpec, actions: Any, steps: int) -> HostSteps:
     """Makes results to be filled in, for ``actions [M, N, ...]``."""
-    m, n = actions.shape[:2]
-    like = observation_struct(spec)
-    off = np.zeros((m, n), bool)
-    obs, reward = np.zeros((m, n, *like.shape), like.dtype), np.zeros((m, n), np.float32)
-    return HostSteps(np.int32(steps), obs, reward, off, off.copy())
+    shape, like = actions.shape[:2], observation_struct(spec)
+    obs, reward = np.zeros((*shape, *like.shape), like.dtype), np.zeros(shape, np.float32)
+    return HostSteps(np.int32(steps), obs, reward, np.zeros(shape, bool), np.zeros(shape, bool))
 
 
 def _step(envs: list[HostEnv], actions: NDArray, alive: NDArray, i: int, results: HostSteps, *, cut: bool) -> None:
@@ -222,8 +203,7 @@ def _finish(now: RolloutState, actions: Array, results: HostSteps) -> Episode:
 
 def _recorded(now: RolloutState, actions: Array, results: HostSteps) -> RolloutState:
     def write(i: Array, episode: Episode) -> Episode:
-        row = (x[i] for x in (actions, results.obs, results.reward, results.terminated, results.truncated))
-        return record(episode, now.t + i, *row)
+        return record(episode, now.t + i, *(x[i] for x in (actions, *results[1:])))
 
     episode = jax.lax.fori_loop(0, results.steps, write, now.episode)
     return now.replace(episode=episode, t=now.t + results.steps)
