@@ -19,34 +19,20 @@ class ExploreConfig(Group):
 
     warmup_episodes: int = integer(5, "Episodes of random actions before the first planned one.")
     warmup_action_repeat: float = number(1.0, "Mean number of steps for which a random action is repeated.", low=1.0)
-    epsilon: float = number(
-        0.0, "Probability of a random action instead of a planned one after the warm-up.", high=1.0
-    )
+    epsilon: float = number(0.0, "Probability of a random action in place of a planned one after warm-up.", high=1.0)
 
 
 class TargetConfig(Group):
     """Quantity that the model learns as reward."""
 
-    discount: float = number(
-        0.0,
-        "Discount of the rewards to come that are averaged into a target; 0 keeps the reward of each step.",
-        high=1.0,
-    )
+    discount: float = number(0.0, "Discount of rewards to come averaged into a target; 0: each step's own.", high=1.0)
     reward_scale: str = choice(
-        "environment",
-        "seen",
-        help="Rewards that encode to -1 and 1: those of the environment's range, or the smallest and largest target "
-        "in the replay.",
+        "environment", "seen", help="Rewards at -1 and 1: the environment's range, or the extreme targets seen."
     )
     absorbing_reward: str = choice(
-        "zero",
-        "last",
-        help="Reward of every step past a terminal state: zero, or the last one, so that plans hurry to a goal that "
-        "pays once.",
+        "zero", "last", help="Reward of every step past a terminal state; with the last one plans hurry to a goal."
     )
-    novelty: bool = flag(
-        False, "Predict the count-based novelty of the states to come beside the rewards, for planner.novelty_weight."
-    )
+    novelty: bool = flag(False, "Predict count-based novelty of states beside rewards, for planner.novelty_weight.")
 
 
 class ModelConfig(Group):
@@ -58,30 +44,16 @@ class ModelConfig(Group):
     layers: int = integer(1, "Stacked layers.", low=1, symbol="L")
     heads: int = integer(4, "Attention heads of a transformer; a divisor of model.width.", low=1)
     history_length: int = integer(0, "Steps before the present that the model reads.", symbol="H")
-    encoder: str = choice(
-        "dense", "conv", help="Embedding of states: one linear map, or convolutions over an image observation."
-    )
-    reward_from: str = choice(
-        "feature",
-        "state",
-        help="Input of the reward head: the network's feature, or the predicted next state and nothing else.",
-    )
-    unroll: int = integer(
-        15,
-        "Model steps per loop body while learning: the whole horizon for narrow models, 1 for wide ones.",
-        low=1,
-    )
+    encoder: str = choice("dense", "conv", help="Embedding of states: one linear map, or convolutions over an image.")
+    reward_from: str = choice("feature", "state", help="Input of the reward head: a feature, or the predicted state.")
+    unroll: int = integer(15, "Model steps per loop body of learning: all for narrow models, 1 for wide ones.", low=1)
 
 
 class PlannerConfig(Group):
     """Search for actions through the ensemble."""
 
     kind: str = choice(
-        "gradient",
-        "shooting",
-        "cem",
-        "mppi",
-        help="Gradient descent on the actions (the method), or a planner that draws actions, for comparison.",
+        "gradient", "shooting", "cem", "mppi", help="Gradient descent on the actions (the method), or draws of them."
     )
     horizon: int = integer(15, "Steps of a plan.", low=1, symbol="T")
     iterations: int = integer(15, "Gradient steps per plan, or rounds of drawing.", symbol="iterations, line 10")
@@ -90,32 +62,18 @@ class PlannerConfig(Group):
     loss: str = choice(
         "squared",
         "absolute",
-        help="Distance between predicted and desired rewards: squared as in the paper, or absolute, by which the "
-        "best plan has the largest sum of rewards.",
+        help="Distance between predicted and desired rewards; absolute: the largest sum is best.",
     )
     desired_reward: float = number(
         1.0, "Encoded reward that plans aim at; 1 is the upper end of the scale.", low=-10.0, high=10.0, symbol="r*"
     )
-    noise: float = number(
-        0.05, "Half-width of the uniform noise that a plan starts from, before the squash.", symbol="σ"
-    )
+    noise: float = number(0.05, "Half-width of the uniform noise a plan starts from, before the squash.", symbol="σ")
     noise_decay: float = number(1.0, "Factor of the noise per planned episode.", high=1.0)
     noise_cycle: int = integer(10, "Planned episodes after which the noise starts anew.", low=1)
-    num_starts: int = integer(
-        1,
-        "Plans descended in parallel, of which the ensemble's mean loss picks one; all but the first start wider.",
-        low=1,
-    )
-    rank_starts_by: str = choice(
-        "relaxed",
-        "executed",
-        help="Actions by which parallel plans are compared: as they were descended, or the discrete ones that are "
-        "executed.",
-    )
+    num_starts: int = integer(1, "Parallel plans, of which the best counts; all but the first start wider.", low=1)
+    rank_starts_by: str = choice("relaxed", "executed", help="Form of actions by which parallel plans are compared.")
     replan_every: int = integer(1, "Steps of a plan that are executed before planning again.", low=1)
-    novelty_weight: float = number(
-        1.0, "Weight of the distance from the largest novelty beside that from the desired reward; 0 in evaluation."
-    )
+    novelty_weight: float = number(1.0, "Weight of the distance from the largest novelty; 0 in evaluation.")
     samples: int = integer(32, "Plans drawn per round by shooting, cem and mppi; cem keeps the best fifth.", low=2)
     temperature: float = number(0.1, "Temperature of the weights by which mppi averages plans.", low=1e-6)
     unroll: int = integer(3, "Model steps per loop body while planning.", low=1)
@@ -124,24 +82,16 @@ class PlannerConfig(Group):
 class LearnerConfig(Group):
     """Gradient descent on the weights."""
 
-    updates_per_episode: int = integer(
-        200, "Updates of each member after an episode.", low=1, symbol="iterations, line 22"
-    )
+    updates_per_episode: int = integer(200, "Updates per member and episode.", low=1, symbol="iterations, line 22")
     batch_size: int = integer(64, "Windows per update and member.", low=1)
     lr: float = number(1e-3, "Learning rate.", symbol="α")
-    lr_end: float = number(
-        1.0, "Share of the learning rate left at the last update after an episode; it falls linearly.", high=1.0
-    )
+    lr_end: float = number(1.0, "Share of the learning rate left at an episode's last update, linearly.", high=1.0)
     optimizer: str = optimizer("adam", "Optax optimizer of the weights; the paper's is sgd.")
     clip_norm: float = number(1.0, "Largest norm of a member's gradient.")
     state_weight: float = number(1.0, "Weight of the state error beside the reward error, footnote 5.")
     teacher_forcing: bool = flag(False, "Feed the model true states instead of predicted ones while learning.")
-    action_noise: float = number(
-        1.0, "Largest share by which each action of a window is shrunk, uniformly at random.", high=1.0
-    )
-    reset_every: int = integer(
-        0, "Episodes after which members are drawn anew and trained on the whole replay; 0 for never."
-    )
+    action_noise: float = number(1.0, "Largest share by which a window's actions are shrunk, at random.", high=1.0)
+    reset_every: int = integer(0, "Episodes after which members are drawn and trained anew; 0 for never.")
     member_reset: str = choice("all", "round_robin", help="Members that are drawn anew: all, or one after the other.")
 
 
@@ -149,10 +99,7 @@ class ReplayConfig(Group):
     """Steps that are kept, and the windows that are drawn from them."""
 
     kind: str = choice(
-        "uniform",
-        "priority",
-        "balanced",
-        help="Probability of a window: uniform, a power of its reward error, or equal for every distinct state.",
+        "uniform", "priority", "balanced", help="Odds of a window: uniform, by reward error, or equal per state."
     )
     priority_exponent: float = number(1.0, "Exponent of the priorities.")
     capacity: int = integer(25_000, "Environment steps kept.", low=1, symbol="D")
@@ -162,12 +109,8 @@ class ReplayConfig(Group):
 class ReferenceConfig(Group):
     """Quirks of the authors' code; the paper preset sets them, nobody else needs them."""
 
-    signals: str = choice(
-        "native", "reference", help="Observations and rewards that the model reads: native, or those of the authors."
-    )
-    state_encoding: str = choice(
-        "scale", "thermometer", help="Encoding of observed numbers: scaled to -1..1, or as bars."
-    )
+    signals: str = choice("native", "reference", help="Signals that the model reads: native, or the authors'.")
+    state_encoding: str = choice("scale", "thermometer", help="Encoding of observed numbers: scaled, or as bars.")
     state_bins: int = integer(100, "Entries per observed number of a thermometer.", low=1)
     done_size: int = integer(1, "Length of the block that tells the model that an episode has ended.", low=1)
     reward_encoding: str = choice("scale", "thermometer", help="Encoding of rewards: scaled to -1..1, or as a bar.")
@@ -175,15 +118,10 @@ class ReferenceConfig(Group):
     zero_terminal_reward: bool = flag(False, "Drop the reward of the terminating step from the targets.")
     running_return: bool = flag(False, "Learn the return so far, on the scale of returns, instead of rewards.")
     past_end: str = choice(
-        "absorb",
-        "simulate",
-        help="Windows past the end of an episode: stay at its last state, or step the environment on.",
+        "absorb", "simulate", help="Past an episode's end: stay there, or step the environment on."
     )
     dedupe: str = choice(
-        "none",
-        "window",
-        "components",
-        help="Windows that are dropped as known: none, equal ones, or those whose six parts have each been seen.",
+        "none", "window", "components", help="Windows dropped: none, known ones, or those of six known parts."
     )
     exact_priorities: bool = flag(False, "Compute the priorities of all windows before every update, which is slow.")
     mean_plan_loss: bool = flag(False, "Average the planning loss over the plan instead of summing it.")
@@ -199,12 +137,8 @@ class RGRLConfig(Config):
 
     sharded: ClassVar[tuple[str, ...]] = ("num_envs", "learner.batch_size")
 
-    action_repeat: int = integer(
-        1, "Environment steps for which an action is held; plans, windows and learning count in such steps.", low=1
-    )
-    num_envs: int = integer(
-        1, "Environments played side by side; their episodes feed one replay and make one row of the metrics.", low=1
-    )
+    action_repeat: int = integer(1, "Environment steps per action; plans and windows count in actions.", low=1)
+    num_envs: int = integer(1, "Environments played side by side, with one replay and one row of the metrics.", low=1)
     explore: ExploreConfig = group(ExploreConfig, "Random actions in training episodes.")
     target: TargetConfig = group(TargetConfig, "Quantity that the model learns as reward.")
     model: ModelConfig = group(ModelConfig, "Ensemble of models that predict rewards and states.")
@@ -259,10 +193,7 @@ class RGRLConfig(Config):
             raise ValueError(
                 f"planner.replan_every = {planner.replan_every} must be at most planner.horizon = {planner.horizon}"
             )
-        if (
-            isinstance(action, Box)
-            and not np.isfinite(np.concatenate([np.ravel(action.low), np.ravel(action.high)])).all()
-        ):
+        if isinstance(action, Box) and not np.isfinite([*np.ravel(action.low), *np.ravel(action.high)]).all():
             raise ValueError(f"env_id = {self.env_id!r} has actions without bounds, which plans are scaled to")
         if planner.rank_starts_by == "executed" and not isinstance(action, Discrete):
             raise ValueError(
