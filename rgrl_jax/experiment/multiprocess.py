@@ -22,7 +22,6 @@ def initialize(coordinator_address: str, num_processes: int, process_id: int) ->
     Args:
       coordinator_address: ``HOST:PORT`` at which the first process listens; ``"auto"`` where Slurm, Open MPI or the
         like know it and the rest.
-      num_processes: number of processes.
       process_id: which of them this is, ``0 .. num_processes - 1``.
 
     Raises:
