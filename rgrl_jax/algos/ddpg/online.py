@@ -15,23 +15,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from rgrl_jax import display, ring_buffer
+from rgrl_jax import display, normalization, ring_buffer
 from rgrl_jax.algos.base import Algorithm, Cost, tree_bytes
 from rgrl_jax.algos.ddpg.agent import Agent
 from rgrl_jax.algos.ddpg.config import DDPGConfig
 from rgrl_jax.algos.ddpg.update import Batch, TrainedNetwork
 from rgrl_jax.envs.spec import EnvSpec, observation_struct
-from rgrl_jax.normalization import (
-    RunningStatistics,
-    bounds,
-    flatten_obs,
-    from_env_action,
-    init_statistics,
-    scale,
-    space_size,
-    to_env_action,
-    update_statistics,
-)
+from rgrl_jax.normalization import RunningStatistics, flatten_obs, space_size
 from rgrl_jax.ring_buffer import RingBuffer
 from rgrl_jax.rollout import Actor, Policy, Timestep, episode_metrics
 from rgrl_jax.types import Array, Box, Episode, Key, Metrics, PyTree
@@ -43,15 +33,9 @@ C = TypeVar("C", bound=DDPGConfig)
 
 
 class Transition(NamedTuple):
-    """Steps as the replay stores them.
+    """Steps ``[...]`` as the replay stores them, with raw observations ``[..., *]`` before and after them.
 
-    Attributes:
-      obs: raw observations before them ``[..., *]``.
-      action: actions executed, as the environment takes them ``[..., *]``.
-      reward: as the environment pays it ``[...]``.
-      next_obs: raw observations after them ``[..., *]``.
-      ended: whether nothing that follows counts ``[...]`` bool.
-      extras: see `Agent`.
+    Executed actions ``[..., *]`` and rewards are the environment's. ``ended``: nothing that follows counts, bool.
     """
 
     obs: Array
@@ -65,14 +49,8 @@ class Transition(NamedTuple):
 class DDPGState(display.Record, struct.PyTreeNode):
     """Everything a run needs to go on; arrays only.
 
-    Attributes:
-      key: key of the run; row ``i`` of episodes uses ``fold_in(key, i)``.
-      networks: see `Agent`.
-      statistics: of the observations, or an empty tuple.
-      replay: `Transition`s of finished episodes.
-      updates: updates made so far, scalar int32.
-      episode: rows of episodes finished, scalar int32.
-      env_steps: environment steps taken, scalar int32.
+    Row ``i`` of episodes uses ``fold_in(key, i)``. Networks are those of an `Agent`, statistics of the observations
+    or an empty tuple; the replay has `Transition`s of finished episodes, and the counts so far are scalars, int32.
     """
 
     key: Key
@@ -85,15 +63,10 @@ class DDPGState(display.Record, struct.PyTreeNode):
 
 
 class OnlineLearner(struct.PyTreeNode):
-    """Carry of the training policy: all that changes within an episode.
+    """Carry of the training policy: all that changes within an episode, beside what `DDPGState` names so too.
 
-    Attributes:
-      networks: as in `DDPGState`.
-      statistics: as in `DDPGState`.
-      updates: as in `DDPGState`.
-      noise: noise on the last actions ``[N, A]``.
-      extras: of the decisions so far, leaves ``[L, N, ...]``.
-      error: sum over the updates of the mean squared TD error, scalar.
+    Noise on the last actions ``[N, A]``, extras of the decisions so far, leaves ``[L, N, ...]``, and the sum over the
+    updates of the mean squared TD error, scalar.
     """
 
     networks: PyTree
@@ -113,7 +86,7 @@ def init(key: Key, config: DDPGConfig, agent: Agent) -> DDPGState:
     return DDPGState(
         key=run_key,
         networks=agent.init(network_key),
-        statistics=init_statistics(space_size(config.spec.observation)) if running else (),
+        statistics=normalization.init_statistics(space_size(config.spec.observation)) if running else (),
         replay=ring_buffer.init(blank, config.replay_capacity),
         updates=jnp.int32(0),
         episode=jnp.int32(0),
@@ -123,7 +96,7 @@ def init(key: Key, config: DDPGConfig, agent: Agent) -> DDPGState:
 
 def make_policy(state: DDPGState, config: DDPGConfig, agent: Agent) -> Policy:
     """Makes the policy of a training episode; its carry is an `OnlineLearner`."""
-    spec, to_action = config.spec, jax.vmap(partial(to_env_action, box=config.action_space))
+    spec, to_action = config.spec, jax.vmap(partial(normalization.to_env_action, box=config.action_space))
 
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
         learn_key, act_key = jax.random.split(key)
@@ -131,7 +104,8 @@ def make_policy(state: DDPGState, config: DDPGConfig, agent: Agent) -> Policy:
         obs, alive = episode.obs[t], ~(episode.terminated | episode.truncated)
         if isinstance(learner.statistics, RunningStatistics):
             vectors = jax.vmap(partial(flatten_obs, space=spec.observation))(obs)
-            learner = learner.replace(statistics=update_statistics(learner.statistics, vectors, alive))
+            statistics = normalization.update_statistics(learner.statistics, vectors, alive)
+            learner = learner.replace(statistics=statistics)
         # Steps of earlier episodes and of these: so the warm-up may end within an episode.
         steps = state.env_steps + episode.length.sum()
         warmed_up = steps >= config.warmup_steps
@@ -155,7 +129,7 @@ def normalize_obs(obs: Array, statistics: RunningStatistics | tuple[()], kind: s
     """Makes network inputs ``[B, n_0]`` of raw observations ``[B, ...]``, by `DDPGConfig.obs_normalization`."""
     x = jax.vmap(partial(flatten_obs, space=spec.observation))(obs)
     if kind == "range" and isinstance(spec.observation, Box):
-        return scale(x, *bounds(spec.observation))
+        return normalization.scale(x, *normalization.bounds(spec.observation))
     if isinstance(statistics, RunningStatistics):
         # Scaled when they are used, not when they are stored: the statistics move on.
         deviation = jnp.sqrt(statistics.squares / jnp.maximum(statistics.count, 1.0))
@@ -186,27 +160,19 @@ def transitions(episode: Episode, extras: PyTree, bootstrap: str) -> Transition:
     # Nobody knows yet that an episode ends before it does, so the step that ended it is always its last.
     over = episode.terminated | (episode.truncated & (bootstrap == "never"))
     row = jnp.arange(episode.reward.shape[0] - 1)[:, None]
-    return Transition(
-        obs=episode.obs[:-1],
-        action=episode.action[:-1],
-        reward=episode.reward[:-1],
-        next_obs=episode.obs[1:],
-        ended=over & (row == episode.length - 1),
-        extras=extras,
-    )
+    ended = over & (row == episode.length - 1)
+    obs, next_obs = episode.obs[:-1], episode.obs[1:]
+    return Transition(obs, episode.action[:-1], episode.reward[:-1], next_obs, ended, extras)
 
 
 def make_batch(steps: Transition, statistics: RunningStatistics | tuple[()], config: DDPGConfig) -> Batch:
     """Puts steps ``[B, ...]`` on today's scales."""
     normalize = partial(normalize_obs, statistics=statistics, kind=config.obs_normalization, spec=config.spec)
-    return Batch(
-        x=normalize(steps.obs),
-        action=jax.vmap(partial(from_env_action, box=config.action_space))(steps.action),
-        reward=config.reward_scale * steps.reward,
-        next_x=normalize(steps.next_obs),
-        bootstrap=jnp.ones_like(steps.reward) if config.bootstrap == "always" else 1.0 - steps.ended,
-        extras=steps.extras,
-    )
+    rescale = jax.vmap(partial(normalization.from_env_action, box=config.action_space))
+    x, action = normalize(steps.obs), rescale(steps.action)
+    reward, next_x = config.reward_scale * steps.reward, normalize(steps.next_obs)
+    bootstrap = jnp.ones_like(steps.reward) if config.bootstrap == "always" else 1.0 - steps.ended
+    return Batch(x, action, reward, next_x, bootstrap, steps.extras)
 
 
 def _explore(
@@ -236,14 +202,9 @@ def next_noise(key: Key, noise: Array, config: DDPGConfig) -> Array:
 def act(state: DDPGState, config: DDPGConfig, agent: Agent) -> Actor:
     """Returns the actor of the next ``N`` training episodes, which learns in them; its noise starts at rest."""
     rows = (config.spec.max_steps, config.num_envs)
-    learner = OnlineLearner(
-        networks=state.networks,
-        statistics=state.statistics,
-        updates=state.updates,
-        noise=jnp.zeros((config.num_envs, space_size(config.action_space))),
-        extras=jax.tree.map(lambda x: jnp.zeros((*rows, *x.shape), x.dtype), agent.extras),
-        error=jnp.float32(0.0),
-    )
+    noise = jnp.zeros((config.num_envs, space_size(config.action_space)))
+    extras = jax.tree.map(lambda x: jnp.zeros((*rows, *x.shape), x.dtype), agent.extras)
+    learner = OnlineLearner(state.networks, state.statistics, state.updates, noise, extras, jnp.float32(0.0))
     key = jax.random.fold_in(state.key, state.episode)
     return Actor(key, make_policy(state, config, agent), config.num_envs, learner, {})
 
@@ -262,18 +223,13 @@ def learn(
         env_steps=state.env_steps + episode.length.sum(dtype=jnp.int32),
     )
     updates = (learner.updates - state.updates).astype(jnp.float32)
-    return after, episode_metrics(
-        episode,
-        episodes=after.episode,
-        env_steps=after.env_steps,
-        loss=learner.error / jnp.maximum(updates, 1.0),
-        info={"replay_size": ring_buffer.size(after.replay)},
-    )
+    loss, info = learner.error / jnp.maximum(updates, 1.0), {"replay_size": ring_buffer.size(after.replay)}
+    return after, episode_metrics(episode, episodes=after.episode, env_steps=after.env_steps, loss=loss, info=info)
 
 
 def evaluation_actor(key: Key, state: DDPGState, config: DDPGConfig, num_envs: int, agent: Agent) -> Actor:
     """Returns the actor of ``N`` episodes of the frozen agent, without any noise."""
-    spec, to_action = config.spec, jax.vmap(partial(to_env_action, box=config.action_space))
+    spec, to_action = config.spec, jax.vmap(partial(normalization.to_env_action, box=config.action_space))
 
     def policy(key: Key, timestep: Timestep) -> tuple[Array, PyTree, PyTree]:
         obs = timestep.episode.obs[timestep.t]
@@ -311,8 +267,6 @@ def make_algorithm(make_agent: Callable[[C], Agent]) -> Algorithm[C, Any]:
         init=lambda key, config: init(key, config, make_agent(config)),
         act=lambda state, config: act(state, config, make_agent(config)),
         learn=learn,
-        evaluation_actor=lambda key, state, config, num_envs: evaluation_actor(
-            key, state, config, num_envs, make_agent(config)
-        ),
+        evaluation_actor=lambda key, state, config, n: evaluation_actor(key, state, config, n, make_agent(config)),
         cost=lambda config: cost(config, make_agent(config)),
     )
