@@ -28,8 +28,7 @@ from rgrl_jax.algos.presets import defaults, preset
 from rgrl_jax.envs.registry import is_known
 from rgrl_jax.experiment import commands, inspection, multiprocess
 
-GIVEN = ("env_id", "algorithm")
-"""Fields of configs that the environment and the algorithm decide."""
+GIVEN = ("env_id", "algorithm")  # fields of configs that the environment and the algorithm decide
 
 
 def _option(default: Any, help: str, metavar: str | None = None) -> Any:
@@ -41,15 +40,10 @@ _RUN: Any = _option(Path("runs/demo"), "A run folder.", "RUN")
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """Flags of every command.
+    """Flags of every command."""
 
-    Attributes:
-      call: called with a console and the values of the command's own fields; returns plain data.
-      text: the text of ``--help``; not the docstring, which ``python -OO`` drops.
-    """
-
-    call: ClassVar[Callable[..., dict[str, Any]]]
-    text: ClassVar[str]
+    call: ClassVar[Callable[..., dict[str, Any]]]  # gets a console and the command's own fields; returns plain data
+    text: ClassVar[str]  # of --help; not the docstring, which python -OO drops
 
     json: bool = fields.flag(False, "Print one JSON object on standard output and nothing else there.")
     debug: bool = fields.flag(False, "Show the traceback of an error.")
@@ -216,32 +210,22 @@ def _starting_config(argv: Sequence[str]) -> Config:
     ahead = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for field in dataclasses.fields(Train):
         if field.name != "env" and not isinstance(field.default, bool):
-            ahead.add_argument(f"--{_dashed(field.name)}", nargs="?", default=field.default)
+            ahead.add_argument(f"--{field.name.replace('_', '-')}", nargs="?", default=field.default)
     found, (_, *rest) = ahead.parse_known_args(list(argv))
     first = rest[0] if rest and not rest[0].startswith("-") else "CartPole-v1"
     return defaults(next(filter(is_known, rest), first), found.preset or "tuned", found.algo or "rgrl")
 
 
 def _check_flags(argv: Sequence[str], kind: type, config: Config | None) -> None:
-    """Compares flags with those that there are.
-
-    Raises:
-      ValueError: one is not there; the message names the nearest.
-    """
+    """Raises a ValueError that names the nearest flags if one is not there."""
     known = [field.name for field in dataclasses.fields(kind)] + (_settable(type(config)) if config else [])
     for word in argv:
         flag = word.split("=")[0]
         head, dot, last = flag.removeprefix("--").replace("-", "_").rpartition(".")
         names = {head + dot + last, head + dot + last.removeprefix("no_"), last}
         if flag.startswith("--") and not names & {*known, "help"}:
-            near = fields.nearest(head + dot + last, known).split(", ")
-            raise ValueError(
-                f"{flag} is not a flag of rgrl {argv[0]}; nearest: {', '.join(f'--{_dashed(name)}' for name in near)}"
-            )
-
-
-def _dashed(name: str) -> str:
-    return name.replace("_", "-")
+            near = "--" + fields.nearest(head + dot + last, known).replace("_", "-").replace(", ", ", --")
+            raise ValueError(f"{flag} is not a flag of rgrl {argv[0]}; nearest: {near}")
 
 
 def _settable(config_type: type[Config]) -> list[str]:
@@ -301,7 +285,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError) as error:
         if "--debug" in argv:
             raise
-        _console(True).print(f"error: {_sentence(error)}")
+        sentence = str(error)
+        if isinstance(error, OSError) and error.filename and error.strerror:  # without the system's number
+            sentence = f"{str(error.filename)!r}: {error.strerror}"
+        _console(True).print(f"error: {sentence}")
         return 2
     except KeyboardInterrupt as stop:
         _console(True).print(str(stop) or "interrupted; go on with: rgrl resume RUN")
@@ -340,13 +327,6 @@ def _terminations() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, usual)
-
-
-def _sentence(error: Exception) -> str:
-    """Returns the message of an error, without numbers of the operating system."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{str(error.filename)!r}: {error.strerror}"
-    return str(error)
 
 
 if __name__ == "__main__":
