@@ -27,7 +27,6 @@ from rgrl_jax.experiment.stats import bootstrap_interval, iqm
 from rgrl_jax.types import Key
 
 SIMULATORS = {"gymnasium": ["gymnasium"], "mjx": ["gymnasium", "mujoco", "mujoco-mjx"], "brax": ["brax"]}
-"""Packages that simulate the environments of each source."""
 NDArray = np.ndarray[Any, Any]
 
 
@@ -83,12 +82,9 @@ class _Job:
 def train(
     console: Console, config: Config, folder: Path, options: Options, *, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Trains from the beginning; the last evaluation, the curve and the summary follow.
+    """Trains from the beginning, then evaluates and draws the curve; returns the summary.
 
     With ``overwrite`` it replaces an earlier run in the folder.
-
-    Returns:
-      The summary.
 
     Raises:
       ValueError: a setting is out of range.
@@ -108,12 +104,9 @@ def train(
 
 
 def resume(console: Console, folder: Path, episodes: int | None = None) -> dict[str, Any]:
-    """Goes on from the last checkpoint to the planned, or the given, number of episodes.
+    """Goes on from the last checkpoint to the planned, or the given, number of episodes; returns the summary.
 
     A run that was killed before its first checkpoint begins again; one that was killed after its last is evaluated.
-
-    Returns:
-      The summary.
 
     Raises:
       FileNotFoundError: not a run folder.
@@ -124,10 +117,8 @@ def resume(console: Console, folder: Path, episodes: int | None = None) -> dict[
     config, meta = run_folder.read_config(folder)
     names = [field.name for field in dataclasses.fields(Options)]
     if absent := [name for name in names if name not in meta]:
-        raise ValueError(
-            f"{str(folder / run_folder.CONFIG)!r} lacks {', '.join(absent)}: its run was not begun by rgrl train; go "
-            f"on with rgrl_jax.load_run and rgrl_jax.run"
-        )
+        lacks = f"{str(folder / run_folder.CONFIG)!r} lacks {', '.join(absent)}: its run was not begun by rgrl train"
+        raise ValueError(f"{lacks}; go on with rgrl_jax.load_run and rgrl_jax.run")
     options = Options(**{name: meta[name] for name in names})
     with lock.hold(folder):
         if checkpoint.numbers(folder):
@@ -263,12 +254,9 @@ def timed_returns(key: Key, state: Any, config: Config, episodes: int) -> tuple[
 
 def score(returns: NDArray) -> dict[str, Any]:
     """Computes statistics of returns ``[episodes]`` or ``[seeds, episodes]``."""
-    scores: dict[str, Any] = {
-        "episodes": returns.shape[-1],
-        "mean_return": float(returns.mean()),
-        "min_return": float(returns.min()),
-        "returns": returns.tolist(),
-    }
+    mean, low = float(returns.mean()), float(returns.min())
+    scores: dict[str, Any] = {"episodes": returns.shape[-1], "mean_return": mean, "min_return": low}
+    scores["returns"] = returns.tolist()
     if returns.ndim == 2:
         means = returns.mean(axis=1)
         scores["mean_return_per_seed"] = means.tolist()
@@ -277,11 +265,7 @@ def score(returns: NDArray) -> dict[str, Any]:
 
 
 def check_seed(seed: int, seeds: int = 1) -> None:
-    """Checks that ``seed, ..., seed + seeds - 1`` are seeds of keys.
-
-    Raises:
-      ValueError: they are not.
-    """
+    """Raises a ValueError if ``seed, ..., seed + seeds - 1`` are not all seeds of keys."""
     if not 0 <= seed <= 2**32 - seeds:
         raise ValueError(f"seed = {seed} must be in 0..{2**32 - seeds}")
 
@@ -294,8 +278,7 @@ def _device() -> str:
 
 
 def _versions(env_id: str) -> dict[str, str]:
-    packages = ["jax", "jaxlib", "flax", "optax", "gymnax", "numpy"]
-    packages += SIMULATORS.get(env_id.partition(":")[0], [])
-    return {"rgrl_jax": rgrl_jax.__version__, "python": platform.python_version()} | {
-        name: metadata.version(name) for name in packages
-    }
+    simulators = SIMULATORS.get(env_id.partition(":")[0], [])
+    packages = ["jax", "jaxlib", "flax", "optax", "gymnax", "numpy", *simulators]
+    versions = {name: metadata.version(name) for name in packages}
+    return {"rgrl_jax": rgrl_jax.__version__, "python": platform.python_version()} | versions
