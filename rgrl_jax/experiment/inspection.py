@@ -44,7 +44,9 @@ def evaluate(console: Console, folder: Path, episodes: int, seed: int, commands:
         f"{config.env_id} after {answer['trained_episodes']} training episodes: mean return "
         f"{answer['mean_return']:.1f}, lowest {answer['min_return']:.1f} over {episodes} noiseless episodes"
     )
-    return answer | (_follow_commands(console, folder, commands, key, loaded) if commands else {})
+    if commands:
+        answer["command_following"] = _follow_commands(console, folder, commands, key, loaded)
+    return answer
 
 
 def _follow_commands(
@@ -52,9 +54,7 @@ def _follow_commands(
 ) -> dict[str, Any]:
     """Returns and draws the returns that are achieved for so many commands, and their correlation."""
     config, state, meta = loaded
-    states = (
-        [jax.tree.map(lambda x, i=i: x[i], state) for i in range(meta["seeds"])] if meta["seeds"] > 1 else [state]
-    )
+    states = [_one_seed(state, meta, i) for i in range(meta["seeds"])]
     found = [command_following.command_following(key, one, config, commands) for one in states]
     commanded, achieved = np.asarray(found[0].commanded), np.stack([np.asarray(one.achieved) for one in found])
     picture = folder / run_folder.COMMANDS
@@ -62,8 +62,7 @@ def _follow_commands(
     correlation = command_following.command_following_correlation(commanded, achieved)
     console.print(f"achieved against commanded return: correlation {correlation.mean():.2f}; drawn: {picture}")
     numbers = {"commanded": commanded, "achieved": achieved, "correlation": correlation}
-    answer = {name: values.tolist() for name, values in numbers.items()} | {"picture": str(picture)}
-    return {"command_following": answer}
+    return {name: values.tolist() for name, values in numbers.items()} | {"picture": str(picture)}
 
 
 def plot(console: Console, folder: Path, out: Path | None, kind: str, seed: int, episodes: int) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def _draw_prediction(folder: Path, out: Path, kind: str, seed: int, episodes: in
     rgrl.check_has_model(run_folder.read_config(folder)[0])
     config, state, meta = checkpoint.load_run(folder)
     assert isinstance(config, rgrl.RGRLConfig)
-    state = _first_seed(state, meta)
+    state = _one_seed(state, meta)
     key, number = jax.random.key(seed), episodes if kind == "model" else 1
     episode = (play if host_rollout.is_hosted(config) else _PLAY)(key, state, config, number)
     prediction = rgrl.predict_episode(state, episode, config)
@@ -98,13 +97,12 @@ def _draw_prediction(folder: Path, out: Path, kind: str, seed: int, episodes: in
     if kind == "model":
         predictions.model_error(prediction, title=title, path=out)
     else:
-        predictions.plans(
-            prediction, rgrl.recompute_plans(key, state, episode, config), config, title=title, path=out
-        )
+        plans = rgrl.recompute_plans(key, state, episode, config)
+        predictions.plans(prediction, plans, config, title=title, path=out)
 
 
-def _first_seed(state: Any, meta: dict[str, Any]) -> Any:
-    return jax.tree.map(lambda x: x[0], state) if meta["seeds"] > 1 else state
+def _one_seed(state: Any, meta: dict[str, Any], i: int = 0) -> Any:
+    return jax.tree.map(lambda x: x[i], state) if meta["seeds"] > 1 else state
 
 
 def _read_sweep(folder: Path) -> tuple[dict[str, list[Any]], list[float]]:
@@ -126,8 +124,7 @@ def watch(console: Console, folder: Path, out: Path | None, seed: int, frames: i
     check_seed(seed)
     config, state, meta = load(console, folder)
     out = out or folder / "watch.gif"
-    key = jax.random.key(seed)
-    score, length = episode_gif(key, _first_seed(state, meta), config, out, max_frames=frames)
+    score, length = episode_gif(jax.random.key(seed), _one_seed(state, meta), config, out, max_frames=frames)
     console.print(f"drawn: {out}, an episode of {length} steps and return {score:.1f}")
     return {"gif": str(out), "episode_return": score, "episode_length": length}
 
