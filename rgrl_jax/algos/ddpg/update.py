@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +13,11 @@ from flax import struct
 from rgrl_jax.types import Array, PyTree, Scalar
 
 T = TypeVar("T")
+_Optimizer: TypeAlias = optax.GradientTransformation
 
 
 class TrainedNetwork(struct.PyTreeNode):
-    """Parameters that learn.
-
-    Attributes:
-      weights: as they are.
-      target: the same, following slowly.
-      opt: state of their optimizer.
-    """
+    """Parameters that learn, their targets, which are the same but follow slowly, and the optimizer's state."""
 
     weights: PyTree
     target: PyTree
@@ -32,13 +27,8 @@ class TrainedNetwork(struct.PyTreeNode):
 class Batch(NamedTuple):
     """Steps as the networks see them.
 
-    Attributes:
-      x: network inputs ``[B, n_0]``.
-      action: actions executed ``[B, A]``, in -1..1.
-      reward: scaled rewards ``[B]``.
-      next_x: network inputs after the step ``[B, n_0]``.
-      bootstrap: 1 where the value of what follows counts, else 0, ``[B]``.
-      extras: what the actor recorded of its decisions, leaves ``[B, ...]``.
+    Inputs ``[B, n_0]`` before and after them, executed actions ``[B, A]`` in -1..1, scaled rewards ``[B]``, 1 where
+    the value of what follows counts and else 0 ``[B]``, and what the actor recorded of its decisions ``[B, ...]``.
     """
 
     x: Array
@@ -49,22 +39,18 @@ class Batch(NamedTuple):
     extras: PyTree = ()
 
 
-def init_network(weights: PyTree, optimizer: optax.GradientTransformation) -> TrainedNetwork:
+def init_network(weights: PyTree, optimizer: _Optimizer) -> TrainedNetwork:
     """Makes a network whose target starts equal to it."""
     return TrainedNetwork(weights, weights, optimizer.init(weights))
 
 
-def apply_gradient(
-    network: TrainedNetwork, gradient: PyTree, optimizer: optax.GradientTransformation
-) -> TrainedNetwork:
+def apply_gradient(network: TrainedNetwork, gradient: PyTree, optimizer: _Optimizer) -> TrainedNetwork:
     """Moves the weights down a gradient; the target stays."""
     updates, opt = optimizer.update(gradient, network.opt, network.weights)
     return network.replace(weights=optax.apply_updates(network.weights, updates), opt=opt)
 
 
-def apply_actor_gradient(
-    actor: TrainedNetwork, gradient: PyTree, optimizer: optax.GradientTransformation
-) -> TrainedNetwork:
+def apply_actor_gradient(actor: TrainedNetwork, gradient: PyTree, optimizer: _Optimizer) -> TrainedNetwork:
     """Moves the weights up a gradient."""
     return apply_gradient(actor, jax.tree.map(jnp.negative, gradient), optimizer)
 
@@ -73,17 +59,13 @@ def fit_critic(
     critic: TrainedNetwork,
     q: Callable[[PyTree], Array],
     targets: Array,
-    optimizer: optax.GradientTransformation,
+    optimizer: _Optimizer,
     loss_scale: float = 1.0,
 ) -> tuple[TrainedNetwork, Array]:
     """Makes one step down the squared TD errors ``targets - q(weights)``.
 
-    Args:
-      critic: what learns.
-      q: values of the batch under given weights, of the shape of ``targets``.
-      targets: ``[B]``, or ``[B, k]`` of ``k`` critics; the loss is averaged over ``B`` and summed over ``k``.
-      optimizer: of the critic.
-      loss_scale: factor on the loss.
+    Targets are ``[B]``, or ``[B, k]`` of ``k`` critics, and so are the values ``q`` of the batch under given weights.
+    The loss is averaged over ``B``, summed over ``k`` and multiplied by a scale.
 
     Returns:
       The critic, and its mean squared TD error, scalar.
@@ -103,5 +85,4 @@ def update_targets(networks: T, tau: Scalar) -> T:
     def follow(network: TrainedNetwork) -> TrainedNetwork:
         return network.replace(target=optax.incremental_update(network.weights, network.target, tau))
 
-    moved: T = jax.tree.map(follow, networks, is_leaf=lambda x: isinstance(x, TrainedNetwork))
-    return moved
+    return jax.tree.map(follow, networks, is_leaf=lambda x: isinstance(x, TrainedNetwork))
