@@ -19,8 +19,7 @@ except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "running.json"
-_MINE = secrets.token_hex(8)
-"""Tells this process apart from one of the same number in another container."""
+_MINE = secrets.token_hex(8)  # tells this process apart from one of the same number in another container
 
 
 @contextlib.contextmanager
@@ -65,9 +64,8 @@ def _take(path: Path) -> IO[str] | None:
             if other == mine:
                 return None
             who = f"process {other['pid']} on {other['host']}" if other else "another process"
-            raise BlockingIOError(
-                f"{str(path.parent)!r} is in use by {who}; wait until it ends, or choose another folder"
-            ) from None
+            used = f"{str(path.parent)!r} is in use by {who}"
+            raise BlockingIOError(f"{used}; wait until it ends, or choose another folder") from None
         except OSError:
             pass  # a file system without locks
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
