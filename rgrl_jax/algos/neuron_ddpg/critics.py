@@ -20,12 +20,7 @@ from rgrl_jax.types import Array, Key, PyTree
 def init_critics(key: Key, kind: str, inputs: int, neurons: int, hidden: Sequence[int]) -> PyTree:
     """Draws the parameters of the critics of a layer of ``k`` neurons, leaves ``[k, ...]`` unless they share one.
 
-    Args:
-      key: consumed.
-      kind: ``mlp``, ``linear``, ``bilinear`` or ``layer``.
-      inputs: ``m``.
-      neurons: ``k``.
-      hidden: tanh units of each layer of an ``mlp`` or ``layer``.
+    They read ``m`` inputs; an ``mlp`` or ``layer`` has hidden layers of tanh units.
     """
     if kind == "layer":
         return mlp.init(key, (inputs + neurons, *hidden, 1))
