@@ -56,8 +56,7 @@ class NeuronDDPGConfig(DDPGConfig):
         "recomputed", "stored", help="Voltages to learn from: today's at stored observations, or those that occurred."
     )
     voltage_noise: float = number(
-        0.0,
-        "Standard deviation of the noise on hidden voltages that are stored, or tried if neuron_target is whole.",
+        0.0, "Standard deviation of the noise on hidden voltages that are stored, or tried if neuron_target is whole."
     )
     output_voltage: str = choice(
         "executed",
