@@ -31,10 +31,7 @@ def make_trainer(
     batched = state.episode.ndim == 1
     if host_rollout.is_hosted(config):
         host_rollout.compile_training(_first(state) if batched else state, config)
-
-        def on_host(state: Any, config: Config) -> tuple[Any, Metrics]:
-            return host_rollout.train(state, config, num_episodes)
-
+        on_host = partial(host_rollout.train, num_episodes=num_episodes)
         return _one_by_one(on_host) if batched else on_host
 
     def advance(state: Any, config: Config) -> tuple[Any, Metrics]:
@@ -96,11 +93,9 @@ def check_devices(config: Config, seeds: int | None, devices: int) -> None:
         raise ValueError(f"devices = {devices} must be in 1..{jax.device_count()}")
     if multiprocess.several() and devices < jax.device_count():
         raise ValueError(f"devices = {devices} must be all of the {jax.device_count()} that the processes hold")
-    if seeds is not None:
-        if seeds % devices:
-            raise ValueError(f"devices = {devices} must divide the number of seeds, {seeds}")
-        return
-    if devices == 1:
+    if seeds is not None and seeds % devices:
+        raise ValueError(f"devices = {devices} must divide the number of seeds, {seeds}")
+    if seeds is not None or devices == 1:
         return
     if not config.sharded or host_rollout.is_hosted(config):
         what = f"in {config.env_id}, which lives on the host" if config.sharded else f"of {algorithm_name(config)!r}"
