@@ -15,7 +15,7 @@ from flax import struct
 from rgrl_jax.algos.base import Config, get_algorithm
 from rgrl_jax.envs.spec import observation_struct
 from rgrl_jax.experiment.checkpoint import load_run
-from rgrl_jax.rollout import Actor, Timestep, start
+from rgrl_jax.rollout import Timestep, start
 from rgrl_jax.types import Array, Discrete, Episode, Key, PyTree
 
 ActFn = Callable[..., tuple[Array, "ActCarry"]]
@@ -23,19 +23,12 @@ ActFn = Callable[..., tuple[Array, "ActCarry"]]
 
 
 class ActCarry(struct.PyTreeNode):
-    """State of an episode between two calls of `ActFn`.
+    """State of an episode between two calls of `ActFn`."""
 
-    Attributes:
-      episode: its last rows, as many as the policy reads ``[config.history_rows + 1, N, ...]``.
-      plan: the actions that were planned last ``[M, N, ...]``.
-      policy_carry: the policy's carry.
-      steps: environment steps so far, scalar int32.
-    """
-
-    episode: Episode
-    plan: Array
+    episode: Episode  # its last rows, as many as the policy reads [config.history_rows + 1, N, ...]
+    plan: Array  # the actions that were planned last [M, N, ...]
     policy_carry: PyTree
-    steps: Array
+    steps: Array  # of the environment so far, scalar int32
 
 
 def make_act(state: Any, config: Config) -> ActFn:
@@ -47,20 +40,14 @@ def make_act(state: Any, config: Config) -> ActFn:
     is the action, as the environment takes it. Plans of several steps are executed to their ends, and actions are
     held for ``config.action_repeat`` steps.
 
-    Args:
-      state: state of one run.
-      config: config that it was trained with.
-
-    Returns:
-      The function, pure and ready for ``jit``, ``scan`` and ``vmap``.
+    The state is of one run; the function is pure and ready for ``jit``, ``scan`` and ``vmap``.
 
     Raises:
       ValueError: the state is of several seeds; or, from the function, an observation has the wrong shape.
     """
     if state.episode.ndim:
-        raise ValueError(
-            f"state of {len(state.episode)} seeds cannot act; take one, jax.tree.map(lambda x: x[0], state)"
-        )
+        seeds = len(state.episode)
+        raise ValueError(f"state of {seeds} seeds cannot act; take one, jax.tree.map(lambda x: x[0], state)")
     like = observation_struct(config.spec, jax.random.key(0))
 
     def act(key: Key, observation: Any, carry: ActCarry | None = None) -> tuple[Array, ActCarry]:
@@ -79,14 +66,10 @@ def make_act(state: Any, config: Config) -> ActFn:
     return act
 
 
-def _actor(key: Key, state: Any, config: Config, num_envs: int) -> Actor:
-    return get_algorithm(config).evaluation_actor(key, state, config, num_envs)
-
-
 @jax.jit
 def _begin(key: Key, state: Any, config: Config, obs: Array) -> ActCarry:
     """Makes the carry of an episode that begins with observations ``[N, ...]``."""
-    actor = _actor(key, state, config, obs.shape[0])
+    actor = get_algorithm(config).evaluation_actor(key, state, config, obs.shape[0])
     spec = dataclasses.replace(config.spec, max_steps=config.history_rows)
     episode = start(spec, actor._replace(info=(), padding=0), obs).episode
     plan, _, _ = jax.eval_shape(actor.policy, key, Timestep(episode, jnp.int32(0), (), actor.carry))
@@ -97,7 +80,7 @@ def _begin(key: Key, state: Any, config: Config, obs: Array) -> ActCarry:
 def _act(key: Key, state: Any, config: Config, obs: Array, carry: ActCarry) -> tuple[Array, ActCarry]:
     """Returns the next actions ``[N, ...]``."""
     t, length = carry.steps // config.action_repeat, carry.plan.shape[0]
-    actor, last = _actor(key, state, config, obs.shape[0]), config.history_rows
+    actor, last = get_algorithm(config).evaluation_actor(key, state, config, obs.shape[0]), config.history_rows
     policy_key = jax.random.split(actor.key, 3)[2]  # as in `rgrl_jax.rollout.start`
 
     def step(carry: ActCarry) -> ActCarry:
@@ -111,10 +94,8 @@ def _act(key: Key, state: Any, config: Config, obs: Array, carry: ActCarry) -> t
             timestep = Timestep(episode, row, (), carry.policy_carry)
             return actor.policy(jax.random.fold_in(policy_key, t), timestep)[:2]
 
-        def go_on() -> tuple[Array, PyTree]:
-            return carry.plan, carry.policy_carry
-
-        plan, policy_carry = ask() if length == 1 else jax.lax.cond(t % length == 0, ask, go_on)
+        kept = carry.plan, carry.policy_carry
+        plan, policy_carry = ask() if length == 1 else jax.lax.cond(t % length == 0, ask, lambda: kept)
         episode = episode.replace(action=episode.action.at[row].set(plan[t % length]))
         return ActCarry(episode, plan, policy_carry, carry.steps)
 
@@ -149,15 +130,9 @@ class Agent:
 
 
 def load_agent(folder: str | Path, seed: int = 0, index: int = 0) -> Agent:
-    """Reads the agent of a run folder.
+    """Reads the agent of a run folder, of its run ``index`` if it holds several seeds; ``seed`` decides its episodes.
 
-    Args:
-      folder: the run folder.
-      seed: decides its episodes.
-      index: which run of a folder of several seeds.
-
-    Returns:
-      An `Agent`: call ``agent.act(observation)`` in every step, and ``agent.reset()`` before each further episode.
+    Call ``agent.act(observation)`` in every step, and ``agent.reset()`` before each further episode.
 
     Raises:
       FileNotFoundError: see `rgrl_jax.load_run`; it can raise other errors as well.
