@@ -19,12 +19,9 @@ NDArray = np.ndarray[Any, Any]
 
 
 class CommandFollowing(NamedTuple):
-    """Returns that a policy generator was commanded to reach, and those that its policies reached.
+    """Returns ``[C]`` commanded, all along their range, and those achieved ``[C, N]``, each row by one policy.
 
-    Attributes:
-      commanded: returns ``[C]``, from one end of their range to the other.
-      achieved: returns of noiseless episodes ``[C, N]``, each command with one policy; as learnt from, without a
-        bonus for every step.
+    They are as learnt from, without a bonus for every step.
     """
 
     commanded: Array
@@ -39,9 +36,7 @@ def command_following(
     A pure function, ready for ``jit`` and ``vmap``, unless the environment lives on the host.
 
     Args:
-      key: decides the episodes.
       state: state of one run of ``udrlpg`` or ``gogepo``.
-      config: config that it was trained with.
       num_commands: ``C``, at least 2. Static.
       num_episodes: episodes ``N`` of each command, at least 1. Static.
 
@@ -60,11 +55,7 @@ def command_following(
 
 
 def check_commands(config: Config, num_commands: int) -> PolicyGeneratorConfig:
-    """Checks that the config's algorithm takes commands, and that there are enough of them; returns the config.
-
-    Raises:
-      ValueError: one sentence.
-    """
+    """Returns the config; raises a ValueError if its algorithm takes no commands or there are not enough of them."""
     if not isinstance(config, PolicyGeneratorConfig):
         raise ValueError(f"algorithm {algorithm_name(config)!r} takes no commands; udrlpg and gogepo do")
     if num_commands < 2:
@@ -88,14 +79,9 @@ def _achieve_all(
 
 
 def command_following_correlation(commanded: Any, achieved: Any) -> NDArray:
-    """Computes Pearson's correlation between commands and the mean return that each achieved.
+    """Computes Pearson's correlation ``[...]`` between commands ``[C]`` and the mean of each one's ``[..., C, N]``.
 
-    Args:
-      commanded: returns ``[C]``.
-      achieved: returns ``[..., C, N]``.
-
-    Returns:
-      Correlations ``[...]``; 0 where all commands achieve the same.
+    It is 0 where all commands achieve the same.
     """
     commands = np.asarray(commanded, np.float64)
     means = np.asarray(achieved, np.float64).mean(axis=-1)
