@@ -13,19 +13,10 @@ from rgrl_jax.types import Array, Episode, Key
 
 
 def play(key: Key, state: Any, config: Config, num_episodes: int = 1) -> Episode:
-    """Plays noiseless episodes of the frozen agent, in lockstep.
+    """Plays ``N = num_episodes`` (static) noiseless episodes of the frozen agent of one run, in lockstep.
 
-    A pure function, ready for ``jit`` and ``vmap``, unless the environment lives on the host: then it is called as
-    it is.
-
-    Args:
-      key: decides the episodes.
-      state: as returned by `rgrl_jax.train` or `rgrl_jax.run`, of one run (``vmap`` for several).
-      config: config that it was trained with.
-      num_episodes: ``N``. Static.
-
-    Returns:
-      The `Episode`, leaves ``[L + 1, N, ...]`` or ``[N]``.
+    A pure function, ready for ``jit`` and ``vmap``, over seeds for instance, unless the environment lives on the
+    host: then it is called as it is. The leaves of the `Episode` are ``[L + 1, N, ...]`` or ``[N]``.
 
     Raises:
       ValueError: the environment lives on the host, and this is being compiled.
