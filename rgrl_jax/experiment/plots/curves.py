@@ -19,11 +19,8 @@ def learning(
 ) -> Figure:
     """Draws return, loss and, if ``metrics.info`` holds it, the planning loss over episodes.
 
-    One thin line per seed; with three or more seeds their interquartile mean and its 95 % bootstrap interval.
-
-    Args:
-      metrics: `Metrics` with leaves ``[episodes]`` or ``[seeds, episodes]``.
-      goal: a dashed line in the panel of returns.
+    One thin line per seed; with three or more seeds their interquartile mean and its 95 % bootstrap interval. The
+    goal is a dashed line; the metrics have leaves ``[episodes]`` or ``[seeds, episodes]``.
     """
     columns = metrics.columns()
     names = [name for name in ("episode_return", "model_loss", "plan_loss") if name in columns]
@@ -61,14 +58,10 @@ def _draw_seeds(axis: Any, x: Any, values: Any, color: str) -> None:
 
 
 def command_following(commanded: Any, achieved: Any, *, title: str = "", path: str | Path | None = None) -> Figure:
-    """Draws achieved against commanded returns, beside the line where they are equal.
+    """Draws achieved returns ``[C, N]`` or ``[seeds, C, N]`` against commanded ones ``[C]``, beside the diagonal.
 
     One thin line of means over episodes per seed; of one or two seeds their episodes as dots, from three on their
     interquartile mean and its 95 % bootstrap interval.
-
-    Args:
-      commanded: returns ``[C]``, as of `rgrl_jax.analysis.command_following`.
-      achieved: returns ``[C, N]`` or ``[seeds, C, N]``.
     """
     commanded = np.asarray(commanded, np.float64)
     achieved = np.asarray(achieved, np.float64).reshape(-1, len(commanded), np.shape(achieved)[-1])
