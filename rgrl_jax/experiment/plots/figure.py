@@ -52,14 +52,7 @@ def band(
 ) -> None:
     """Draws the interquartile mean of curves over seeds and, from three seeds on, its 95 % bootstrap interval.
 
-    Args:
-      axis: matplotlib's.
-      x: ``[points]``.
-      curves: ``[seeds, points]``; values that are not finite are left out.
-      color: of line and interval.
-      label: of the line.
-      interval_label: of the interval.
-      linestyle: of the line.
+    ``x`` is ``[points]`` and ``curves`` are ``[seeds, points]``; values that are not finite are left out.
     """
     known = [column[np.isfinite(column)] for column in np.asarray(curves, np.float64).T]
     middle = [iqm(column) if column.size else np.nan for column in known]
