@@ -24,17 +24,7 @@ FRAME_MS = 40
 def episode_gif(
     key: Key, state: Any, config: Config, path: str | Path, *, max_frames: int = 200
 ) -> tuple[float, int]:
-    """Plays one noiseless episode and draws it as a GIF.
-
-    Args:
-      key: decides the episode.
-      state: state of one run.
-      config: its config.
-      path: the GIF to write.
-      max_frames: frames drawn at most; longer episodes are cut.
-
-    Returns:
-      Return and length of the episode.
+    """Plays one noiseless episode of one run and draws its first frames as a GIF; returns its return and length.
 
     Raises:
       ValueError: this environment cannot be drawn, or the path is not a GIF.
@@ -61,8 +51,8 @@ def _draw(key: Key, spec: EnvSpec, episode: Episode, path: Path, max_frames: int
     import matplotlib
 
     matplotlib.use("Agg")  # no window and no sound: only the file is wanted
-    for variable, driver in (("SDL_VIDEODRIVER", "dummy"), ("SDL_AUDIODRIVER", "dummy")):
-        os.environ.setdefault(variable, driver)
+    for variable in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
+        os.environ.setdefault(variable, "dummy")
     from gymnax.visualize import Visualizer
 
     assert spec.render is not None
