@@ -37,8 +37,6 @@ def plans(
     Args:
       prediction: as of `rgrl_jax.analysis.predict_episode`.
       plans: as of `rgrl_jax.analysis.recompute_plans`, along the same episodes.
-      config: config of the run.
-      episode: index of the episode.
       steps: the first step and the one after the last; by default the first six horizons, or sixty steps.
       entries: of the state, to draw; by default the three that vary most.
 
@@ -105,19 +103,14 @@ def _draw_plans(figure: Any, axis: Any, plans: NDArray, config: RGRLConfig, step
 
 
 def _draw_rewards(
-    axis: Any,
-    prediction: EpisodePrediction,
-    plans: PlanOutput,
-    config: RGRLConfig,
-    episode: int,
-    steps: tuple[int, int],
+    axis: Any, model: EpisodePrediction, plans: PlanOutput, config: RGRLConfig, episode: int, steps: tuple[int, int]
 ) -> None:
     """Draws true and predicted rewards, and those that the plans promised."""
-    horizon, every = prediction.mask.shape[-1], config.planner.replan_every
-    starts, known = range(*steps, horizon), np.asarray(prediction.mask)[episode] > 0
-    true = np.asarray(prediction.true_reward)[episode, slice(*steps), 0]
+    horizon, every = model.mask.shape[-1], config.planner.replan_every
+    starts, known = range(*steps, horizon), np.asarray(model.mask)[episode] > 0
+    true = np.asarray(model.true_reward)[episode, slice(*steps), 0]
     axis.plot(range(*steps), true, color="black", label="observed")
-    _draw_predicted(axis, np.asarray(prediction.reward)[episode], known, starts, shift=0)
+    _draw_predicted(axis, np.asarray(model.reward)[episode], known, starts, shift=0)
     promised = np.asarray(plans.predicted.reward)[:, episode].mean(axis=-1)
     for i, t in enumerate(starts):
         x = t // every * every + np.arange(horizon)
@@ -140,13 +133,10 @@ def _draw_predicted(axis: Any, predicted: NDArray, known: NDArray, starts: Seque
 
 
 def model_error(prediction: EpisodePrediction, *, title: str = "", path: str | Path | None = None) -> Figure:
-    """Draws the errors of the model 1 .. T steps ahead, and the disagreement of its members.
+    """Draws the errors of `rgrl_jax.analysis.predict_episode` 1 .. T steps ahead, and the members' disagreement.
 
     Root mean square over all steps of all episodes, on the scale of the model: of the members' mean, of each member,
     and the standard deviation between members. A model above the dotted line is worse than a constant guess.
-
-    Args:
-      prediction: as of `rgrl_jax.analysis.predict_episode`.
     """
     panels = {"reward": (prediction.reward, prediction.true_reward)}
     if prediction.state is not None:
