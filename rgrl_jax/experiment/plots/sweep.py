@@ -13,8 +13,7 @@ from rgrl_jax.experiment.plots.figure import NDArray, finish, make_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUMBERED = 80
-"""Cells of a heat map up to which each is labelled."""
+NUMBERED = 80  # cells of a heat map up to which each is labelled
 
 
 def sweep(
@@ -27,7 +26,6 @@ def sweep(
         of runs in any order, those of each run, ``[runs]`` twice.
       values: ``[X, Y]``, or with further axes, seeds for instance, that are averaged; or ``[runs]``, of which those
         with equal settings are averaged. Values that are not finite are left out.
-      label: name of the result.
 
     Raises:
       ValueError: there are not two settings, or they do not fit the values.
