@@ -20,15 +20,9 @@ from rgrl_jax.types import Array, Key, Scalar
 class NetworkSpec(NamedTuple):
     """Everything about an actor but its weights.
 
-    A pool of input, hidden and output neurons starts at rest and takes inner steps. Its input neurons are driven by
-    the observation all along, on top of their outputs: ``v' = f(v K) + v_in``.
-
-    Attributes:
-      sizes: inputs, hidden units of each layer, outputs.
-      activation: of all units but the outputs, which are tanh.
-      recurrent: one pool of all of them instead of layers.
-      inner_steps: of a pool.
-      biases: whether there are biases.
+    A pool of input, hidden and output neurons, in place of layers if ``recurrent``, starts at rest and takes inner
+    steps. Its input neurons are driven by the observation all along, on top of their outputs: ``v' = f(v K) + v_in``.
+    Sizes are those of inputs, hidden layers and outputs; the activation is of all but the outputs, which are tanh.
     """
 
     sizes: tuple[int, ...]
@@ -45,9 +39,7 @@ class NetworkSpec(NamedTuple):
     @property
     def passes(self) -> tuple[tuple[int, int], ...]:
         """Lists layer and number of neurons of each pass from observation to action: of layers, or of inner steps."""
-        if self.recurrent:
-            return ((0, sum(self.sizes)),) * self.inner_steps
-        return tuple(enumerate(self.sizes[1:]))
+        return ((0, sum(self.sizes)),) * self.inner_steps if self.recurrent else tuple(enumerate(self.sizes[1:]))
 
 
 class Activations(NamedTuple):
@@ -59,22 +51,13 @@ class Activations(NamedTuple):
 
 def init_actor(key: Key, spec: NetworkSpec, final: Scalar) -> Weights:
     """Draws the weights; ``final`` is the half-width of the last layer's distribution, see `mlp.init`."""
-    if spec.recurrent:
-        return mlp.init(key, spec.layers[0])
-    return mlp.init(key, spec.sizes, final)
+    return mlp.init(key, spec.layers[0]) if spec.recurrent else mlp.init(key, spec.sizes, final)
 
 
 def forward(weights: Weights, spec: NetworkSpec, x: Array, noise: Sequence[Array] | None = None) -> list[Activations]:
-    """Computes one decision, pass by pass.
+    """Computes one decision at ``x [..., n_0]`` pass by pass, with noise added to the outputs of each if any.
 
-    Args:
-      weights: of the actor.
-      spec: of the actor.
-      x: inputs ``[..., n_0]``.
-      noise: added to the outputs, an array per pass; None for none.
-
-    Returns:
-      Activations of every pass; the action is the end of the last outputs, see `action_of`.
+    The action is the end of the last outputs, see `action_of`.
     """
 
     def outputs(i: int, inputs: Array) -> Array:
