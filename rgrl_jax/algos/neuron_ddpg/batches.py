@@ -18,14 +18,8 @@ from rgrl_jax.types import Array, Key
 class NeuronBatch(NamedTuple):
     """Batch of transitions observed by the neurons of one layer; of a pool, ``B`` counts all inner steps.
 
-    Attributes:
-      inputs: voltages they read ``[B, m]``.
-      outputs: their own voltages ``[B, k]``.
-      context: input of their critics beside ``outputs`` ``[B, c]``.
-      reward: ``[B]``.
-      discount: of the next value ``[B]``.
-      next_outputs: voltages of their targets at the next observation ``[B, k]``.
-      next_context: ``[B, c]``.
+    Voltages that they read ``[B, m]`` and their own ``[B, k]``, what critics read beside those ``[B, c]``, reward
+    and discount of the next value ``[B]``, and at the next observation their targets' voltages and what critics read.
     """
 
     inputs: Array
