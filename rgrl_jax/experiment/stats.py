@@ -11,14 +11,9 @@ NDArray = np.ndarray[Any, Any]
 
 
 def iqm(scores: NDArray, axis: int | None = None) -> NDArray:
-    """Computes the interquartile mean: the mean without the lowest and the highest quarter of the scores.
+    """Computes the interquartile mean along an axis, which goes; None takes all scores, of any shape, together.
 
-    Args:
-      scores: any shape; from ``n`` scores ``floor(n / 4)`` are cut at each end.
-      axis: along which to average; None takes all scores together.
-
-    Returns:
-      The mean, without ``axis``.
+    That is the mean without the lowest and highest quarter: of ``n`` scores ``floor(n / 4)`` are cut at each end.
     """
     values = np.sort(np.ravel(scores) if axis is None else np.moveaxis(np.asarray(scores), axis, 0), axis=0)
     cut = values.shape[0] // 4
@@ -39,8 +34,6 @@ def bootstrap_interval(
       scores: ``[seeds]``, or ``[tasks, seeds]`` where tasks are strata.
       statistic: of an array of the shape of ``scores``, to a number.
       level: share of the resampled statistics inside the interval, in 0..1.
-      resamples: bootstrap samples.
-      seed: of the resampling.
 
     Returns:
       Lower and upper end.
