@@ -10,17 +10,11 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from rgrl_jax.algos.ddpg import update as training
 from rgrl_jax.algos.ddpg.agent import Agent, init_critic_network, make_optimizers, network_sizes, update_critic
 from rgrl_jax.algos.ddpg.config import DDPGConfig
 from rgrl_jax.algos.ddpg.networks import q_value
-from rgrl_jax.algos.ddpg.update import (
-    Batch,
-    TrainedNetwork,
-    apply_actor_gradient,
-    fit_critic,
-    init_network,
-    update_targets,
-)
+from rgrl_jax.algos.ddpg.update import Batch, TrainedNetwork
 from rgrl_jax.algos.neuron_ddpg.batches import NeuronBatch, neuron_batches, whole_action_batches
 from rgrl_jax.algos.neuron_ddpg.config import NeuronDDPGConfig
 from rgrl_jax.algos.neuron_ddpg.critics import action_gradients, init_critics, q_values
@@ -31,12 +25,9 @@ from rgrl_jax.types import Array, Key, PyTree
 
 
 class NeuronNetworks(struct.PyTreeNode):
-    """All networks of a run.
+    """The actor, a critic of the whole action or an empty tuple, and stacked critics of the neurons of each layer.
 
-    Attributes:
-      actor: see `rgrl_jax.algos.neuron_ddpg.networks`.
-      critic: of the whole action, or an empty tuple.
-      neurons: stacked critics of the neurons of each layer of the actor, or of its last alone.
+    If its outputs learn alone, those of the actor's last layer are the only ones.
     """
 
     actor: TrainedNetwork
@@ -55,9 +46,8 @@ def network_spec(config: DDPGConfig) -> NetworkSpec:
     spec = NetworkSpec(network_sizes(config), config.activation)
     if not isinstance(config, NeuronDDPGConfig):
         return spec
-    return spec._replace(
-        recurrent=config.topology == "recurrent", inner_steps=config.inner_steps, biases=config.biases
-    )
+    recurrent = config.topology == "recurrent"
+    return spec._replace(recurrent=recurrent, inner_steps=config.inner_steps, biases=config.biases)
 
 
 def make_agent(config: NeuronDDPGConfig) -> Agent:
@@ -65,30 +55,25 @@ def make_agent(config: NeuronDDPGConfig) -> Agent:
     spec, stored = network_spec(config), config.voltage_source == "stored"
 
     def act(weights: Weights, x: Array, key: Key | None) -> tuple[Array, PyTree]:
-        noise = None
-        if stored and key is not None:
-            noise = _voltage_noise(key, x.shape[0], spec, config)
+        noise = _voltage_noise(key, x.shape[0], spec, config) if stored and key is not None else None
         activations = forward(weights, spec, x, noise)
         voltages = jnp.concatenate([one.outputs for one in activations], axis=-1) if stored else ()
         return action_of(activations, spec), voltages
 
     total = sum(count for _, count in spec.passes)
     extras = jax.ShapeDtypeStruct((total,), jnp.float32) if stored else ()
-    return Agent(
-        init=partial(init_networks, spec=spec, config=config),
-        act=act,
-        update=partial(update_networks, spec=spec, config=config),
-        extras=extras,
+    init, update = (
+        partial(init_networks, spec=spec, config=config),
+        partial(update_networks, spec=spec, config=config),
     )
+    return Agent(init, act, update, extras)
 
 
 def _voltage_noise(key: Key, n: int, spec: NetworkSpec, config: NeuronDDPGConfig) -> list[Array]:
     """Draws noise on the outputs of hidden neurons, ``[N, k]`` per pass; actions have noise of their own."""
     keys = jax.random.split(key, len(spec.passes))
-    noise = [
-        config.voltage_noise * jax.random.normal(k, (n, count))
-        for k, (_, count) in zip(keys, spec.passes, strict=True)
-    ]
+    pairs = zip(keys, spec.passes, strict=True)
+    noise = [config.voltage_noise * jax.random.normal(k, (n, count)) for k, (_, count) in pairs]
     return [*noise[:-1], noise[-1].at[:, -spec.sizes[-1] :].set(0.0)]
 
 
@@ -96,29 +81,24 @@ def init_networks(key: Key, spec: NetworkSpec, config: NeuronDDPGConfig) -> Neur
     """Draws all weights; targets start equal to them."""
     actor_key, critic_key, neuron_key = jax.random.split(key, 3)
     more = spec.sizes[0] if config.critic_input == "observation" else 0
-    first, optimizer = (
-        -1 if config.trained_layers == "outputs" else 0,
-        make_optimizer(config.optimizer, config.neuron_lr),
-    )
+    first = -1 if config.trained_layers == "outputs" else 0
+    optimizer = make_optimizer(config.optimizer, config.neuron_lr)
     neurons = []
     for i, (inputs, count) in list(enumerate(spec.layers))[first:]:
         layer_key = jax.random.fold_in(neuron_key, i)
         params = init_critics(layer_key, config.neuron_critic, inputs + more, count, config.neuron_hidden)
-        neurons.append(init_network(params, optimizer))
-    return NeuronNetworks(
-        actor=init_network(init_actor(actor_key, spec, config.final_init), make_optimizers(config)[0]),
-        critic=init_critic_network(critic_key, config) if config.has_whole_critic else (),
-        neurons=tuple(neurons),
-    )
+        neurons.append(training.init_network(params, optimizer))
+    actor = training.init_network(init_actor(actor_key, spec, config.final_init), make_optimizers(config)[0])
+    critic = init_critic_network(critic_key, config) if config.has_whole_critic else ()
+    return NeuronNetworks(actor, critic, tuple(neurons))
 
 
 def update_networks(
     key: Key, networks: NeuronNetworks, batch: Batch, spec: NetworkSpec, config: NeuronDDPGConfig
 ) -> tuple[NeuronNetworks, Array]:
-    """Makes one update: critics of neurons, critic of the whole action, actor, targets.
+    """Updates critics of neurons, that of the whole action, actor and targets; returns also the error, a scalar.
 
-    Returns:
-      The networks, and the mean squared TD error of the critics that the actor climbs, scalar.
+    It is the mean squared TD error of the critics that the actor climbs.
     """
     actor, kind, loss_scale = networks.actor, config.neuron_critic, 0.5 if config.loss == "half" else 1.0
     if config.neuron_target == "whole":
@@ -141,23 +121,18 @@ def update_networks(
         error, gradient = whole_error, whole_gradient(networks, batch.x, spec, config.action_layer)
     else:
         gradient = neuron_gradient(networks, batches, spec, kind)
-    actor = apply_actor_gradient(actor, gradient, make_optimizers(config)[0])
-    return update_targets(networks.replace(actor=actor), config.tau), error
+    actor = training.apply_actor_gradient(actor, gradient, make_optimizers(config)[0])
+    return training.update_targets(networks.replace(actor=actor), config.tau), error
 
 
 def update_neuron_critics(
-    critics: TrainedNetwork,
-    batch: NeuronBatch,
-    kind: str,
-    optimizer: optax.GradientTransformation,
-    loss_scale: float,
+    critics: TrainedNetwork, batch: NeuronBatch, kind: str, optimizer: optax.GradientTransformation, loss_scale: float
 ) -> tuple[TrainedNetwork, Array]:
     """Updates the critics of a layer, each by its own errors ``y - Q(v, a) [B]``; returns also their mean square."""
     following = q_values(critics.target, kind, batch.next_context, batch.next_outputs)
     targets = batch.reward[:, None] + batch.discount[:, None] * following
-    return fit_critic(
-        critics, lambda params: q_values(params, kind, batch.context, batch.outputs), targets, optimizer, loss_scale
-    )
+    own = partial(q_values, kind=kind, v=batch.context, a=batch.outputs)
+    return training.fit_critic(critics, own, targets, optimizer, loss_scale)
 
 
 def whole_gradient(networks: NeuronNetworks, x: Array, spec: NetworkSpec, action_layer: int) -> Weights:
