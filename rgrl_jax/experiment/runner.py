@@ -24,7 +24,6 @@ class Run:
     """A run in progress, as callbacks see it.
 
     Attributes:
-      config: its config.
       state: the state after the last chunk; leaves ``[N, ...]`` for ``N`` seeds.
       batched: whether there is an axis of seeds.
       episode: episodes trained so far.
@@ -43,9 +42,7 @@ class Run:
     chunk: Metrics = dataclasses.field(init=False)
     stopped: str = ""
     checkpoint: Path | None = None
-    seconds: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {"compile": 0.0, "train": 0.0, "callbacks": 0.0}
-    )
+    seconds: dict[str, float] = dataclasses.field(default_factory=lambda: dict(compile=0.0, train=0.0, callbacks=0.0))
 
     @contextlib.contextmanager
     def clock(self, name: str) -> Iterator[None]:
@@ -56,13 +53,9 @@ class Run:
 
 
 class Callback:
-    """Called by `rgrl_jax.run`; a subclass overrides the methods that it needs.
+    """Called by `rgrl_jax.run`; a subclass overrides the methods that it needs."""
 
-    Attributes:
-      first_only: of several processes only the first calls it.
-    """
-
-    first_only = False
+    first_only = False  # whether of several processes only the first calls it
 
     def begin(self, run: Run) -> None:
         """Called before anything compiles."""
@@ -91,7 +84,6 @@ def run(
     Args:
       key: decides the whole run; keys ``[N]`` train ``N`` seeds in lockstep, or on the host one after the other.
         Not used with ``state``.
-      config: config of an algorithm.
       state: where to continue; None starts anew.
       chunk: episodes per compiled program; between chunks the callbacks see the run. It changes no number.
       callbacks: called in order; of several processes each calls its own.
