@@ -25,12 +25,18 @@ class ExploreConfig(Group):
 class TargetConfig(Group):
     """Quantity that the model learns as reward."""
 
-    discount: float = number(0.0, "Discount of rewards to come averaged into a target; 0: each step's own.", high=1.0)
+    discount: float = number(
+        0.0, "Discount of the future rewards averaged into a target; 0 keeps each step's own reward.", high=1.0
+    )
     reward_scale: str = choice(
-        "environment", "seen", help="Rewards at -1 and 1: the environment's range, or the extreme targets seen."
+        "environment",
+        "seen",
+        help="Rewards that encode to -1 and 1: the environment's range, or the smallest and largest target seen.",
     )
     absorbing_reward: str = choice(
-        "zero", "last", help="Reward of every step past a terminal state; with the last one plans hurry to a goal."
+        "zero",
+        "last",
+        help="Reward of every step past a terminal state: zero, or the last one, so that plans hurry to a goal.",
     )
     novelty: bool = flag(False, "Predict count-based novelty of states beside rewards, for planner.novelty_weight.")
 
@@ -45,15 +51,23 @@ class ModelConfig(Group):
     heads: int = integer(4, "Attention heads of a transformer; a divisor of model.width.", low=1)
     history_length: int = integer(0, "Steps before the present that the model reads.", symbol="H")
     encoder: str = choice("dense", "conv", help="Embedding of states: one linear map, or convolutions over an image.")
-    reward_from: str = choice("feature", "state", help="Input of the reward head: a feature, or the predicted state.")
-    unroll: int = integer(15, "Model steps per loop body of learning: all for narrow models, 1 for wide ones.", low=1)
+    reward_from: str = choice(
+        "feature", "state", help="Input of the reward head: the network's feature, or only the predicted next state."
+    )
+    unroll: int = integer(
+        15, "Model steps per loop body while learning: the whole horizon for narrow models, 1 for wide ones.", low=1
+    )
 
 
 class PlannerConfig(Group):
     """Search for actions through the ensemble."""
 
     kind: str = choice(
-        "gradient", "shooting", "cem", "mppi", help="Gradient descent on the actions (the method), or draws of them."
+        "gradient",
+        "shooting",
+        "cem",
+        "mppi",
+        help="Gradient descent on the actions (the method), or a planner that draws actions, for comparison.",
     )
     horizon: int = integer(15, "Steps of a plan.", low=1, symbol="T")
     iterations: int = integer(15, "Gradient steps per plan, or rounds of drawing.", symbol="iterations, line 10")
@@ -62,18 +76,27 @@ class PlannerConfig(Group):
     loss: str = choice(
         "squared",
         "absolute",
-        help="Distance between predicted and desired rewards; absolute: the largest sum is best.",
+        help="Distance between predicted and desired rewards: squared as in the paper, or absolute, by which the "
+        "plan with the largest sum of rewards is best.",
     )
     desired_reward: float = number(
         1.0, "Encoded reward that plans aim at; 1 is the upper end of the scale.", low=-10.0, high=10.0, symbol="r*"
     )
-    noise: float = number(0.05, "Half-width of the uniform noise a plan starts from, before the squash.", symbol="σ")
+    noise: float = number(
+        0.05, "Half-width of the uniform noise that a plan starts from, before the squash.", symbol="σ"
+    )
     noise_decay: float = number(1.0, "Factor of the noise per planned episode.", high=1.0)
     noise_cycle: int = integer(10, "Planned episodes after which the noise starts anew.", low=1)
-    num_starts: int = integer(1, "Parallel plans, of which the best counts; all but the first start wider.", low=1)
-    rank_starts_by: str = choice("relaxed", "executed", help="Form of actions by which parallel plans are compared.")
+    num_starts: int = integer(
+        1, "Plans descended in parallel; the one of the lowest mean loss is executed. Later ones start wider.", low=1
+    )
+    rank_starts_by: str = choice(
+        "relaxed", "executed", help="Actions by which parallel plans are compared: as descended, or as executed."
+    )
     replan_every: int = integer(1, "Steps of a plan that are executed before planning again.", low=1)
-    novelty_weight: float = number(1.0, "Weight of the distance from the largest novelty; 0 in evaluation.")
+    novelty_weight: float = number(
+        1.0, "Weight of the distance from the largest novelty beside that from the desired reward; 0 in evaluation."
+    )
     samples: int = integer(32, "Plans drawn per round by shooting, cem and mppi; cem keeps the best fifth.", low=2)
     temperature: float = number(0.1, "Temperature of the weights by which mppi averages plans.", low=1e-6)
     unroll: int = integer(3, "Model steps per loop body while planning.", low=1)
@@ -85,13 +108,19 @@ class LearnerConfig(Group):
     updates_per_episode: int = integer(200, "Updates per member and episode.", low=1, symbol="iterations, line 22")
     batch_size: int = integer(64, "Windows per update and member.", low=1)
     lr: float = number(1e-3, "Learning rate.", symbol="α")
-    lr_end: float = number(1.0, "Share of the learning rate left at an episode's last update, linearly.", high=1.0)
+    lr_end: float = number(
+        1.0, "Share of the learning rate left at the last update after an episode; it falls linearly.", high=1.0
+    )
     optimizer: str = optimizer("adam", "Optax optimizer of the weights; the paper's is sgd.")
     clip_norm: float = number(1.0, "Largest norm of a member's gradient.")
     state_weight: float = number(1.0, "Weight of the state error beside the reward error, footnote 5.")
     teacher_forcing: bool = flag(False, "Feed the model true states instead of predicted ones while learning.")
-    action_noise: float = number(1.0, "Largest share by which a window's actions are shrunk, at random.", high=1.0)
-    reset_every: int = integer(0, "Episodes after which members are drawn and trained anew; 0 for never.")
+    action_noise: float = number(
+        1.0, "Largest share by which each action of a window is shrunk, uniformly at random.", high=1.0
+    )
+    reset_every: int = integer(
+        0, "Episodes after which members are drawn anew and trained on the whole replay; 0 for never."
+    )
     member_reset: str = choice("all", "round_robin", help="Members that are drawn anew: all, or one after the other.")
 
 
@@ -99,7 +128,10 @@ class ReplayConfig(Group):
     """Steps that are kept, and the windows that are drawn from them."""
 
     kind: str = choice(
-        "uniform", "priority", "balanced", help="Odds of a window: uniform, by reward error, or equal per state."
+        "uniform",
+        "priority",
+        "balanced",
+        help="Probability of a window: uniform, a power of its reward error, or equal for every distinct state.",
     )
     priority_exponent: float = number(1.0, "Exponent of the priorities.")
     capacity: int = integer(25_000, "Environment steps kept.", low=1, symbol="D")
@@ -109,7 +141,9 @@ class ReplayConfig(Group):
 class ReferenceConfig(Group):
     """Quirks of the authors' code; the paper preset sets them, nobody else needs them."""
 
-    signals: str = choice("native", "reference", help="Signals that the model reads: native, or the authors'.")
+    signals: str = choice(
+        "native", "reference", help="Observations and rewards that the model reads: native, or those of the authors."
+    )
     state_encoding: str = choice("scale", "thermometer", help="Encoding of observed numbers: scaled, or as bars.")
     state_bins: int = integer(100, "Entries per observed number of a thermometer.", low=1)
     done_size: int = integer(1, "Length of the block that tells the model that an episode has ended.", low=1)
@@ -118,10 +152,15 @@ class ReferenceConfig(Group):
     zero_terminal_reward: bool = flag(False, "Drop the reward of the terminating step from the targets.")
     running_return: bool = flag(False, "Learn the return so far, on the scale of returns, instead of rewards.")
     past_end: str = choice(
-        "absorb", "simulate", help="Past an episode's end: stay there, or step the environment on."
+        "absorb",
+        "simulate",
+        help="Windows past the end of an episode: stay at its last state, or step the environment on.",
     )
     dedupe: str = choice(
-        "none", "window", "components", help="Windows dropped: none, known ones, or those of six known parts."
+        "none",
+        "window",
+        "components",
+        help="Windows that are dropped as known: none, equal ones, or those whose six parts have each been seen.",
     )
     exact_priorities: bool = flag(False, "Compute the priorities of all windows before every update, which is slow.")
     mean_plan_loss: bool = flag(False, "Average the planning loss over the plan instead of summing it.")
