@@ -76,15 +76,12 @@ class PlannerConfig(Group):
     loss: str = choice(
         "squared",
         "absolute",
-        help="Distance between predicted and desired rewards: squared as in the paper, or absolute, by which the "
-        "plan with the largest sum of rewards is best.",
+        help="Distance of predicted from desired rewards: squared, or absolute, which ranks plans by summed reward.",
     )
     desired_reward: float = number(
         1.0, "Encoded reward that plans aim at; 1 is the upper end of the scale.", low=-10.0, high=10.0, symbol="r*"
     )
-    noise: float = number(
-        0.05, "Half-width of the uniform noise that a plan starts from, before the squash.", symbol="σ"
-    )
+    noise: float = number(0.05, "Half-width of the uniform noise a plan starts from, before the squash.", symbol="σ")
     noise_decay: float = number(1.0, "Factor of the noise per planned episode.", high=1.0)
     noise_cycle: int = integer(10, "Planned episodes after which the noise starts anew.", low=1)
     num_starts: int = integer(
@@ -115,9 +112,7 @@ class LearnerConfig(Group):
     clip_norm: float = number(1.0, "Largest norm of a member's gradient.")
     state_weight: float = number(1.0, "Weight of the state error beside the reward error, footnote 5.")
     teacher_forcing: bool = flag(False, "Feed the model true states instead of predicted ones while learning.")
-    action_noise: float = number(
-        1.0, "Largest share by which each action of a window is shrunk, uniformly at random.", high=1.0
-    )
+    action_noise: float = number(1.0, "Largest share by which a window's actions are randomly shrunk.", high=1.0)
     reset_every: int = integer(
         0, "Episodes after which members are drawn anew and trained on the whole replay; 0 for never."
     )
