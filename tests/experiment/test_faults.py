@@ -213,6 +213,15 @@ def test_signal_saves_and_ends(tmp_path, monkeypatch, capsys, name):
     assert_whole(tmp_path / "run")
 
 
+@pytest.fixture
+def interrupt():
+    """Ctrl-C raises KeyboardInterrupt, whatever a library in the same process has made of it."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
+@pytest.mark.usefixtures("interrupt")
 def test_second_signal_ends_at_once(tmp_path):
     """It does what it would have done without the callback; the chunk before is kept."""
 
