@@ -10,7 +10,7 @@ from rgrl_jax.types import Array, Episode, Key
 
 
 def return_range(config: PolicyGeneratorConfig) -> tuple[Array, Array]:
-    """Returns both ends of the config's range of returns, or of the environment's if the config's are the same."""
+    """Returns both ends of the config's range of returns, scalars, or the environment's if the config's are equal."""
     low, high = config.spec.return_range
     given = jnp.asarray(config.return_high) > config.return_low
     return jnp.where(given, config.return_low, low), jnp.where(given, config.return_high, high)
@@ -36,13 +36,13 @@ def learned_returns(episode: Episode, config: PolicyGeneratorConfig) -> Array:
 
 
 def best_command(best: Array, config: PolicyGeneratorConfig) -> Array:
-    """Returns the best return so far as a command; before any, the range's lower end, with gogepo 1."""
+    """Returns the best return so far as a command, a scalar; before any, the range's lower end, with gogepo 1."""
     first = return_range(config)[0] if config.algorithm == "udrlpg" else 1.0
     return jnp.where(jnp.isfinite(best), best, first)
 
 
 def target_return(best: Array, config: PolicyGeneratorConfig) -> Array:
-    """Returns the command that is to raise the best return so far, which is minus infinity before any episode."""
+    """Returns the command, a scalar, that is to raise the best return so far (minus infinity before any episode)."""
     return best_command(best, config) + jnp.where(jnp.isfinite(best), config.return_increment, 0.0)
 
 

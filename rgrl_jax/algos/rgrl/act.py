@@ -25,13 +25,13 @@ EXTRA_START_NOISE = 1.0
 
 
 def plan_noise(episode: Array, config: RGRLConfig) -> Array:
-    """Computes the half-width of a plan's start noise in an episode: annealed and reset, warm-up not counted."""
+    """Computes the half-width of a plan's start noise in an episode, a scalar: annealed and reset after warm-up."""
     planned, planner = jnp.maximum(episode - config.explore.warmup_episodes, 0), config.planner
     return schedules.annealed_with_reset(planned, planner.noise, planner.noise_decay, planner.noise_cycle)
 
 
 def exploration_rate(episode: Array, explore: ExploreConfig) -> Array:
-    """Computes the probability of a random action instead of a planned one in an episode: 1 in warm-up."""
+    """Computes the probability of a random action in an episode, a scalar: 1 in warm-up."""
     return jnp.where(episode < explore.warmup_episodes, 1.0, explore.epsilon)
 
 
